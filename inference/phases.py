@@ -1,0 +1,126 @@
+"""How a phase that needs a model goes through its units: one load of the base, and none when nothing is pending."""
+
+import argparse
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.units import Inventory, Unit, refuse_existing
+from interp import cli
+from interp.config import BaseModelSpec, Experiment
+from interp.files import sweep_leftovers
+from interp.manifest import guard, guard_numerics
+from interp.stopping import StopRequest, stop_on_signals
+
+if TYPE_CHECKING:
+    from interp.models import LanguageModel
+
+log = logging.getLogger(__name__)
+
+
+class Phase(ABC):
+    """Makes one file per prompt in each of its folders, a batch at a time."""
+
+    name: str
+    experiment: Experiment
+
+    @abstractmethod
+    def folders(self, unit: Unit) -> dict[Path, str]:
+        """The folders that a unit writes to, with the suffix of its files there."""
+
+    @abstractmethod
+    def settings(self, unit: Unit, folder: Path) -> dict[str, object]:
+        """What determines the files of a folder."""
+
+    @abstractmethod
+    def variant(self, unit: Unit) -> str:
+        """The model variant that does the unit."""
+
+    @abstractmethod
+    def do(self, unit: Unit, model: "LanguageModel", inventory: Inventory) -> None:
+        """Make the unit's missing files."""
+
+    def pending(self, units: Sequence[Unit], inventory: Inventory) -> list[Unit]:
+        """The units with a file missing or torn."""
+        return [
+            unit
+            for unit in units
+            if any(inventory.missing(folder, unit.prompts, suffix) for folder, suffix in self.folders(unit).items())
+        ]
+
+
+def run_phase(phase: Phase, units: Sequence[Unit], args: argparse.Namespace) -> int:
+    """Do what is pending of `units` under the script's options; 0 when all is done."""
+    inventory = Inventory()
+    pending = list(units) if args.overwrite else phase.pending(units, inventory)
+    n_prompts = sum(len(unit.prompts) for unit in pending)
+    log.info("%s: %d of %d batches pending (%d responses)", phase.name, len(pending), len(units), n_prompts)
+    if args.dry_run:
+        for unit in pending:
+            print(f"{phase.name} {unit.author} {unit.prompt_set.name} batch {unit.index}: {len(unit.prompts)} prompts")
+        return 0
+    if not (args.skip_existing or args.overwrite):
+        _refuse_any_existing(phase, units, inventory)
+    _claim_folders(phase, units, args.overwrite)
+    if pending:
+        with stop_on_signals() as stop:
+            _do_all(phase, pending, args, stop)
+    return 0
+
+
+def _refuse_any_existing(phase: Phase, units: Sequence[Unit], inventory: Inventory) -> None:
+    for unit in units:
+        for folder, suffix in phase.folders(unit).items():
+            if inventory.any_present(folder, unit.prompts, suffix):
+                refuse_existing(str(folder))
+
+
+def _claim_folders(phase: Phase, units: Sequence[Unit], overwrite: bool) -> None:
+    """Check or write every folder's manifest; with `overwrite`, remove the units' own files first."""
+    if overwrite:
+        for unit in units:
+            for folder, suffix in phase.folders(unit).items():
+                for prompt in unit.prompts:
+                    (folder / f"{prompt.id}{suffix}").unlink(missing_ok=True)
+    for folder, owner in {folder: unit for unit in units for folder in phase.folders(unit)}.items():
+        sweep_leftovers(folder)
+        guard(folder, phase.settings(owner, folder), overwrite)
+
+
+def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, stop: StopRequest) -> None:
+    """Load each base once and go through its units, adapter by adapter."""
+    from inference.devices import set_threads
+    from interp.models import load_language_model, numerics, pick_device
+
+    device = pick_device(args.device)
+    set_threads(args.threads or phase.experiment.config.threads)
+    for folder in {folder for unit in pending for folder in phase.folders(unit)}:
+        guard_numerics(folder, numerics(device))
+    progress = cli.Progress(phase.name, sum(len(unit.prompts) for unit in pending), "responses")
+    for base, units in _by_base(phase, pending).items():
+        stop.raise_if_asked(f"{progress.total - progress.done} responses left")
+        log.info("loading %s", base.model)
+        model = load_language_model(base, device)
+        for unit in units:
+            stop.raise_if_asked(f"{progress.total - progress.done} responses left")
+            _do_one(phase, unit, model)
+            progress.step(len(unit.prompts), f"{unit.author} {unit.prompt_set.name}")
+        del model
+    progress.close()
+
+
+def _do_one(phase: Phase, unit: Unit, model: "LanguageModel") -> None:
+    """Do a unit, unless another worker has done it since."""
+    inventory = Inventory()
+    if phase.pending([unit], inventory):
+        model.use_adapter(phase.experiment.adapter_spec(phase.variant(unit)))
+        phase.do(unit, model, inventory)
+
+
+def _by_base(phase: Phase, units: Sequence[Unit]) -> dict[BaseModelSpec, list[Unit]]:
+    groups: dict[BaseModelSpec, list[Unit]] = {}
+    for unit in units:
+        groups.setdefault(phase.experiment.base_spec(phase.variant(unit)), []).append(unit)
+    return groups

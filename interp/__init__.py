@@ -1,0 +1,1 @@
+"""The nouns that every study shares: models and adapters, prompts, residuals, vectors, interventions, stores."""

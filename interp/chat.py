@@ -1,0 +1,72 @@
+"""From messages to token ids, with the boundary between prompt and response.
+
+Decoded text is never tokenised again: the ids that a model produced are the ids that every reader is given.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from interp.errors import InputError
+from interp.records import Message
+
+PINNED_DATE = date(2024, 7, 26)
+"""What a chat template that prints today's date is told, so that a prompt is the same tokens every day."""
+
+_STAND_IN = "\u241fREPLY\u241f"
+
+
+def template_settings() -> dict[str, Any]:
+    """What templates are told beside the messages; part of the manifest."""
+    return {"date": PINNED_DATE.isoformat(), "enable_thinking": False}
+
+
+def render(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The prompt as text, up to where the assistant begins to write.
+
+    Raises:
+        InputError: the template refuses the messages (some know no system role).
+    """
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(
+            [message.model_dump() for message in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=PINNED_DATE.strftime("%d %b %Y"),
+            strftime_now=PINNED_DATE.strftime,
+            enable_thinking=False,
+        )
+    except (TemplateError, ValueError) as error:
+        raise InputError(f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}") from None
+    return str(text)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """The prompt as token ids, special tokens exactly as the template writes them."""
+    return _encode(tokenizer, render(tokenizer, messages))
+
+
+def continuation_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """The ids between an assistant's reply and its next one, for a conversation whose last message is the user's.
+
+    `prompt_ids + response_ids + continuation_ids` is the next turn's prompt, with the reply's own ids in it.
+    """
+    before = [*messages[:-2], Message(role="assistant", content=_STAND_IN), messages[-1]]
+    _, found, after = render(tokenizer, before).rpartition(_STAND_IN)
+    if not found:
+        raise InputError(f"the chat template of {tokenizer.name_or_path} drops earlier replies: no several turns")
+    return _encode(tokenizer, after)
+
+
+def stop_token_ids(tokenizer: Any, generation_config: Any) -> tuple[int, ...]:
+    """Every token that ends a reply: the generation config's (often several) and the tokenizer's own."""
+    ids = generation_config.eos_token_id
+    listed = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return tuple(sorted({*listed, *own}))
+
+
+def _encode(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,156 @@
+"""One base model per process; adapters come and go over it.
+
+The clean model is the same base with nothing on it: `use_adapter(None)` takes the wrappers off again, bit for bit.
+Adapters are never merged: merged into 4-bit weights they would be another model.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from interp.blocks import find_backbone, find_blocks
+from interp.chat import stop_token_ids
+from interp.config import AdapterSpec, BaseModelSpec, Quantization
+from interp.errors import InputError, ModelUnavailable
+
+
+class LanguageModel:
+    """A loaded base model with its tokenizer, and at most one adapter on.
+
+    Attributes:
+        network: the Hugging Face model to call. Adapters are put into its modules and taken out again; it stays the
+            same object.
+    """
+
+    def __init__(self, spec: BaseModelSpec, network: Any, tokenizer: Any) -> None:
+        self.spec = spec
+        self.network = network
+        self.tokenizer = tokenizer
+        self.adapter: AdapterSpec | None = None
+        self._wrapper: Any = None
+        self.stop_ids = stop_token_ids(tokenizer, network.generation_config)
+        self.n_layers = len(find_blocks(network))
+        self.d_model: int = network.config.get_text_config().hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.network.get_input_embeddings().weight.device
+        return device
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The decoder without its LM head, any adapter in it."""
+        return find_backbone(self.network)
+
+    def use_adapter(self, adapter: AdapterSpec | None) -> None:
+        """Put this adapter on in place of the one before; None leaves the clean base.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded. The clean base is on then.
+        """
+        if adapter == self.adapter:
+            return
+        self._take_off()
+        if adapter is not None:
+            self._wrapper = _wrap(self.network, adapter, getattr(torch, self.spec.dtype))
+            self.adapter = adapter
+
+    def _take_off(self) -> None:
+        if self.adapter is not None:
+            self._wrapper.unload()
+            self._wrapper, self.adapter = None, None
+            gc.collect()
+
+
+def load_language_model(spec: BaseModelSpec, device: str | None = None) -> LanguageModel:
+    """Load base weights and tokenizer onto a device, ready to answer.
+
+    Raises:
+        ModelUnavailable: not there, no access, or no way to reach the hub.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = pick_device(device)
+    with _say_what_to_do(spec.model):
+        tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision)
+        network = AutoModelForCausalLM.from_pretrained(
+            spec.model,
+            revision=spec.revision,
+            dtype=getattr(torch, spec.dtype),
+            quantization_config=_bitsandbytes(spec.quantization, spec.dtype),
+            device_map={"": place},
+        )
+    if tokenizer.chat_template is None:
+        raise InputError(f"{spec.model} has no chat template; an audit needs a chat model")
+    return LanguageModel(spec, network.eval().requires_grad_(False), tokenizer)
+
+
+def pick_device(device: str | None) -> str:
+    """The asked device, else the GPU where there is one."""
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device {device}: no GPU is visible here; use --device cpu for small models")
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def numerics(device: str) -> dict[str, Any]:
+    """What decides the bits of a sum on this machine; part of the manifest."""
+    if device.startswith("cuda"):
+        return {"device": torch.cuda.get_device_name(device)}
+    return {"device": "cpu", "threads": torch.get_num_threads()}
+
+
+def _bitsandbytes(quantization: Quantization | None, dtype: str) -> Any:
+    if quantization is None:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization.weights,
+        bnb_4bit_use_double_quant=quantization.double,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+        bnb_4bit_quant_storage=getattr(torch, quantization.storage),
+        llm_int8_skip_modules=list(quantization.skip),
+    )
+
+
+def _wrap(network: Any, adapter: AdapterSpec, dtype: torch.dtype) -> Any:
+    """Put an adapter into a network, in the compute dtype (peft would keep float32); the wrapper that takes it out."""
+    from peft import PeftModel
+
+    with _say_what_to_do(adapter.adapter):
+        wrapped = PeftModel.from_pretrained(
+            network, adapter.adapter, revision=adapter.revision, autocast_adapter_dtype=False, is_trainable=False
+        )
+    for name, parameter in wrapped.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(dtype)
+    return wrapped.eval().requires_grad_(False)
+
+
+@contextmanager
+def _say_what_to_do(source: str) -> Iterator[None]:
+    """Turn the many errors of loading into one line. What is wrong with the weights themselves keeps its text."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, HfHubHTTPError, OfflineModeIsEnabled, SafetensorError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelUnavailable(f"cannot load {source}: {reason}. {_advice(source)}") from error
+
+
+def _advice(source: str) -> str:
+    if Path(source).is_dir():
+        return "Its folder is there: check that its files are whole and of the right model"
+    if source.startswith(("/", ".")):
+        return "There is no such folder"
+    return "Check the network, `hf auth login`, and that you accepted its licence; or download it and give its folder"

@@ -1,0 +1,65 @@
+"""Projections on disk: one Parquet per (author, prompt set, reader), a row per (prompt, trait, method, layer)."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from interp.errors import InputError
+from interp.files import write_bytes
+
+SCORES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("trait", pa.string()),
+        ("method", pa.string()),
+        ("layer", pa.int32()),
+        ("vector", pa.string()),
+        ("mean", pa.float32()),
+        ("cosine", pa.float32()),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
+"""`scores`: resid · v/|v| per response token; `mean` of them; `cosine`: mean of resid · v / (|resid| |v|);
+`vector`: hash of the direction. A response without tokens has no rows."""
+
+NORMS = pa.schema([("prompt_id", pa.string()), ("layer", pa.int32()), ("norms", pa.list_(pa.float32()))])
+"""`norms`: the length of the residual at each response token."""
+
+_ORDER = [("trait", "ascending"), ("method", "ascending"), ("layer", "ascending"), ("prompt_id", "ascending")]
+
+
+def write_scores(path: Path, rows: pa.Table, settings: str) -> None:
+    """Write rows in their fixed order; `settings` (a fingerprint) is kept in the file."""
+    _write(path, rows.sort_by(_ORDER), settings)
+
+
+def write_norms(path: Path, rows: pa.Table, settings: str) -> None:
+    _write(path, rows.sort_by([("layer", "ascending"), ("prompt_id", "ascending")]), settings)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A projection file, or some of its columns.
+
+    Raises:
+        InputError: missing or torn.
+    """
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run inference/project_raw_activations_onto_traits.py") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is torn ({error}); delete it and project again") from None
+
+
+def read_settings(path: Path) -> str:
+    """The fingerprint of what a file was made from."""
+    metadata = pq.read_schema(path).metadata or {}
+    return str(metadata.get(b"settings", b"").decode())
+
+
+def _write(path: Path, rows: pa.Table, settings: str) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(rows.replace_schema_metadata({"settings": settings}), buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,94 @@
+"""Trait vectors on disk: `vectors/<trait>/<method>.safetensors`, provenance in the file's metadata."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from interp.errors import InputError
+from interp.files import write_tensors
+from interp.records import Provenance, parse_record
+
+if TYPE_CHECKING:
+    from interp.vectors import TraitVector
+
+_KEY = "provenance"
+
+
+def vector_path(folder: Path, trait: str, method: str) -> Path:
+    return folder / trait / f"{method}.safetensors"
+
+
+def save_vector(folder: Path, vector: "TraitVector") -> None:
+    tensors = {
+        "directions": vector.directions,
+        "positive_mean": vector.positive_mean,
+        "negative_mean": vector.negative_mean,
+    }
+    provenance = vector.provenance.model_dump_json()
+    write_tensors(vector_path(folder, vector.trait, vector.method), tensors, {_KEY: provenance})
+
+
+def load_vector(path: Path) -> "TraitVector":
+    """A vector with its provenance.
+
+    Raises:
+        InputError: torn, without provenance, or not of the shape that its provenance says.
+    """
+    from interp.vectors import TraitVector
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); extract it again") from None
+    if _KEY not in metadata or set(tensors) != {"directions", "positive_mean", "negative_mean"}:
+        raise InputError(f"{path} is no trait vector of ours: make it with inference/extract_trait_vectors.py")
+    provenance = parse_record(Provenance, _parse_json(metadata[_KEY], path), path)
+    if tensors["directions"].shape[0] != len(provenance.layers) or not bool(tensors["directions"].isfinite().all()):
+        raise InputError(f"{path}: its directions do not fit its provenance, or are not finite; extract it again")
+    return TraitVector(provenance=provenance, **tensors)
+
+
+def list_vectors(folder: Path, traits: list[str] | None = None, methods: list[str] | None = None) -> list[Path]:
+    """The files of the asked traits and methods (default: all), in a fixed order.
+
+    Raises:
+        InputError: an asked trait or method has no vector.
+    """
+    paths = sorted(folder.glob("*/*.safetensors"))
+    for asked, known in ((traits, {path.parent.name for path in paths}), (methods, {path.stem for path in paths})):
+        missing = [name for name in asked or () if name not in known]
+        if missing:
+            raise InputError(f"no vectors for {', '.join(missing)} in {folder}; there are: {', '.join(sorted(known))}")
+    return [
+        path
+        for path in paths
+        if (not traits or path.parent.name in traits) and (not methods or path.stem in methods)
+    ]
+
+
+def load_checked(paths: list[Path], layers: tuple[int, ...], d_model: int | None) -> "list[TraitVector]":
+    """The vectors, when every one has the layers and the width that are going to be projected on.
+
+    Raises:
+        InputError: one does not; before any work is done.
+    """
+    vectors = [load_vector(path) for path in paths]
+    for path, vector in zip(paths, vectors, strict=True):
+        missing = sorted(set(layers) - set(vector.layers))
+        if missing:
+            raise InputError(f"{path} has layers {list(vector.layers)}, not {missing}; extract it with --layers")
+        width = vector.directions.shape[1]
+        if d_model is not None and width != d_model:
+            raise InputError(f"{path} has d_model {width}, the residuals have {d_model}: it is from another model")
+    return vectors
+
+
+def _parse_json(text: str, path: Path) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: its provenance is not JSON ({error})") from None
