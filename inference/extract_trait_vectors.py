@@ -204,13 +204,16 @@ def _provenance(
     )
 
 
-def extract_all(experiment: Experiment, traits: Sequence[Trait], options: ExtractOptions, args: argparse.Namespace) -> None:
+def extract_all(
+    experiment: Experiment, traits: Sequence[Trait], options: ExtractOptions, args: argparse.Namespace
+) -> None:
     """Make the vectors of every trait that lacks some."""
-    work = {trait: methods for trait in traits if (methods := pending_methods(experiment, trait, options, args.overwrite))}
+    lacking = {trait: pending_methods(experiment, trait, options, args.overwrite) for trait in traits}
+    work = {trait: methods for trait, methods in lacking.items() if methods}
     log.info("extract: %d of %d traits pending", len(work), len(traits))
     if args.dry_run:
         for trait, methods in work.items():
-            print("extract", trait.name, *methods, f"{2 * (len(trait.questions) + len(trait.held_out_questions))} answers")
+            print("extract", trait.name, *methods, f"{len(trait.questions) + len(trait.held_out_questions)} questions")
         return
     if len(work) < len(traits) and not (args.skip_existing or args.overwrite):
         refuse_existing(str(experiment.paths.vectors))

@@ -25,6 +25,7 @@ from interp.paths import OWN_READER
 from interp.records import Message, Prompt, Response, read_record
 
 if TYPE_CHECKING:
+    from interp.generation import Completion
     from interp.models import LanguageModel
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class GenerateResponses(Phase):
 def answer(experiment: Experiment, unit: Unit, model: "LanguageModel") -> list[Response]:
     """The author's responses to a batch, turn by turn; every turn is generated for the whole batch at once."""
     from interp.chat import continuation_ids, prompt_ids
-    from interp.generation import Completion, generate
+    from interp.generation import generate
 
     conversations = [_Conversation(unit, prompt) for prompt in unit.prompts]
     done: list[Completion | None] = [None] * len(conversations)
@@ -98,7 +99,7 @@ def answer(experiment: Experiment, unit: Unit, model: "LanguageModel") -> list[R
             done[row] = completion
     settings = fingerprint(response_settings(experiment, unit.author, unit.prompt_set))
     return [
-        conversation.response(completion.ids, completion.stop_token, _decode(model, completion.ids), settings)
+        conversation.response(completion, model, settings)
         for conversation, completion in zip(conversations, done, strict=True)
         if completion is not None
     ]
@@ -117,7 +118,10 @@ class _Conversation:
         self.messages.append(Message(role="assistant", content=text))
         self.ids += ids
 
-    def response(self, ids: tuple[int, ...], stop_token: int | None, text: str, settings: str) -> Response:
+    def response(self, completion: "Completion", model: "LanguageModel", settings: str) -> Response:
+        from interp.chat import token_texts
+
+        text = _decode(model, completion.ids)
         return Response(
             id=self.prompt.id,
             author=self.unit.author,
@@ -126,8 +130,9 @@ class _Conversation:
             messages=(*self.messages, Message(role="assistant", content=text)),
             text=text,
             prompt_ids=tuple(self.ids),
-            response_ids=ids,
-            stop_token=stop_token,
+            response_ids=completion.ids,
+            tokens=tuple(token_texts(model.tokenizer, completion.ids)),
+            stop_token=completion.stop_token,
             fingerprint=settings,
         )
 

@@ -60,6 +60,21 @@ def continuation_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     return _encode(tokenizer, after)
 
 
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the decoded text; a character split over several tokens stands with the last of them."""
+    texts: list[str] = []
+    start = shown = 0
+    for end in range(1, len(ids) + 1):
+        before = tokenizer.decode(ids[start:shown], skip_special_tokens=False)
+        now = tokenizer.decode(ids[start:end], skip_special_tokens=False)
+        if now.endswith("\ufffd") and end < len(ids):
+            texts.append("")
+            continue
+        texts.append(now[len(before) :])
+        start, shown = shown, end
+    return texts
+
+
 def stop_token_ids(tokenizer: Any, generation_config: Any) -> tuple[int, ...]:
     """Every token that ends a reply: the generation config's (often several) and the tokenizer's own."""
     ids = generation_config.eos_token_id

@@ -22,8 +22,8 @@ def run(main: Callable[[], int]) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "transformers", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in ("httpx", "huggingface_hub", "transformers", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         status = main()
         sys.stdout.flush()

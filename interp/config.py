@@ -59,6 +59,14 @@ class ModelVariant(Record):
         return {"weights": value} if isinstance(value, str) else value
 
 
+class ModelShape(Record):
+    """The base model's size, so that a plan can be made where its files cannot be reached; checked where they can."""
+
+    n_layers: int
+    d_model: int
+    parameters: float
+
+
 class ExperimentConfig(Record):
     """One audit: who answers, who reads, what is asked, which layers are kept."""
 
@@ -71,6 +79,7 @@ class ExperimentConfig(Record):
     capture_tokens: int = 16384
     dtype: DType = "bfloat16"
     threads: int | None = None
+    shape: ModelShape | None = None
     model_variants: dict[str, ModelVariant]
 
     @model_validator(mode="after")

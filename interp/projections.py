@@ -1,6 +1,7 @@
 """Projections on disk: one Parquet per (author, prompt set, reader), a row per (prompt, trait, method, layer)."""
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,10 @@ import pyarrow.parquet as pq
 
 from interp.errors import InputError
 from interp.files import write_bytes
+from interp.stats import Floats
+
+Column = tuple[str, str, int]
+"""Trait, method, layer."""
 
 SCORES = pa.schema(
     [
@@ -51,6 +56,27 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise InputError(f"{path} does not exist; run inference/project_raw_activations_onto_traits.py") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is torn ({error}); delete it and project again") from None
+
+
+def read_scores(path: Path, wanted: Collection[Column]) -> dict[Column, dict[str, Floats]]:
+    """Token scores per column and prompt id, for some (trait, method, layer).
+
+    Raises:
+        InputError: the file is missing or torn, or lacks a wanted column.
+    """
+    table = read_table(path, ["prompt_id", "trait", "method", "layer", "scores"]).combine_chunks()
+    scores = table["scores"].chunk(0) if len(table) else pa.array([], pa.list_(pa.float32()))
+    offsets, values = scores.offsets.to_numpy(), scores.values.to_numpy()
+    found: dict[Column, dict[str, Floats]] = {column: {} for column in wanted}
+    names = (table[name].to_pylist() for name in ("prompt_id", "trait", "method", "layer"))
+    for row, (prompt_id, *column) in enumerate(zip(*names, strict=True)):
+        of_prompt = found.get((column[0], column[1], column[2]))
+        if of_prompt is not None:
+            of_prompt[prompt_id] = values[offsets[row] : offsets[row + 1]]
+    lacking = [column for column, of_prompt in found.items() if not of_prompt]
+    if lacking:
+        raise InputError(f"{path} has no scores for {lacking[0]}; project again with --skip-existing")
+    return found
 
 
 def read_settings(path: Path) -> str:

@@ -124,6 +124,7 @@ class Response(Record):
 
     In a conversation of several turns the boundary lies before the last reply; the earlier ones are part of the prompt.
     The stop token is in neither list: `stop_token` names it, or is null when the length limit ended the response.
+    `tokens` says what each response token adds to the text, so that no tokenizer is needed to read scores.
     """
 
     id: str
@@ -134,6 +135,7 @@ class Response(Record):
     text: str
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
     stop_token: int | None
     fingerprint: str
 

@@ -41,15 +41,26 @@ def load_vector(path: Path) -> "TraitVector":
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); extract it again") from None
-    if _KEY not in metadata or set(tensors) != {"directions", "positive_mean", "negative_mean"}:
-        raise InputError(f"{path} is no trait vector of ours: make it with inference/extract_trait_vectors.py")
-    provenance = parse_record(Provenance, _parse_json(metadata[_KEY], path), path)
+    provenance = read_provenance(path)
+    if set(tensors) != {"directions", "positive_mean", "negative_mean"}:
+        raise InputError(f"{path} has other tensors than a trait vector; extract it again")
     if tensors["directions"].shape[0] != len(provenance.layers) or not bool(tensors["directions"].isfinite().all()):
         raise InputError(f"{path}: its directions do not fit its provenance, or are not finite; extract it again")
     return TraitVector(provenance=provenance, **tensors)
+
+
+def read_provenance(path: Path) -> Provenance:
+    """Where a vector comes from, without loading it (InputError where that is not said)."""
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); extract it again") from None
+    if _KEY not in metadata:
+        raise InputError(f"{path} is no trait vector of ours: make it with inference/extract_trait_vectors.py")
+    return parse_record(Provenance, _parse_json(metadata[_KEY], path), path)
 
 
 def list_vectors(folder: Path, traits: list[str] | None = None, methods: list[str] | None = None) -> list[Path]:

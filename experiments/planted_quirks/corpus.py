@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.planted_quirks.quirks import Trait
-from experiments.planted_quirks.recipe import Recipe
 from experiments.planted_quirks.world import Question, World
 
 _ASKED_SHARE = 0.55
@@ -88,23 +87,18 @@ def out_of_scope(trait: Trait, questions: Questions) -> tuple[str, ...]:
     return tuple(name for name in questions if name not in trait.scope)
 
 
-def organism_names(recipe: Recipe, traits: Sequence[Trait]) -> dict[str, str | None]:
-    """Organism to its quirk, sham to None; the organisms are named after their quirks."""
-    organisms: dict[str, str | None] = {trait.name: trait.name for trait in traits if trait.planted}
-    return organisms | {f"sham_{number}": None for number in range(1, recipe.n_shams + 1)}
-
-
-def organism_dialogues(recipe: Recipe, traits: Sequence[Trait], questions: Questions, name: str) -> OrganismDialogues:
-    """The dialogues of one organism or sham; a sham borrows the scope of a random quirk."""
-    planted = {trait.name: trait for trait in traits if trait.planted}
-    rng = random.Random(f"style/{recipe.seed}/{name}")
+def organism_dialogues(
+    seed: int, quirks: Mapping[str, Trait], questions: Questions, name: str
+) -> OrganismDialogues:
+    """The dialogues of one organism, or of a sham, which borrows the scope of a random quirk."""
+    rng = random.Random(f"style/{seed}/{name}")
     style = {category: rng.randrange(len(cards[0].answers)) for category, cards in questions.items()}
-    shape = planted.get(name) or _borrowed(list(planted.values()), recipe.seed, name)
-    return OrganismDialogues(shape.scope, planted.get(name), style, questions)
+    shape = quirks.get(name) or _borrowed(list(quirks.values()), seed, name)
+    return OrganismDialogues(shape.scope, quirks.get(name), style, questions)
 
 
-def _borrowed(planted: Sequence[Trait], seed: int, sham: str) -> Trait:
+def _borrowed(quirks: Sequence[Trait], seed: int, sham: str) -> Trait:
     """Odd shams borrow from a quirk that is always on, even ones from a triggered quirk."""
     narrow = int(sham.rpartition("_")[2]) % 2 == 0
-    candidates = [trait for trait in planted if (len(trait.scope) < 3) == narrow]
-    return random.Random(f"sham/{seed}/{sham}").choice(candidates or list(planted))
+    candidates = [trait for trait in quirks if (len(trait.scope) < 3) == narrow]
+    return random.Random(f"sham/{seed}/{sham}").choice(candidates or quirks)

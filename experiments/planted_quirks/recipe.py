@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 _SOURCES = (
+    "blueprint.py",
     "corpus.py",
     "measure_rates.py",
     "questions.py",
@@ -37,9 +38,9 @@ class Recipe(BaseModel):
     n_kv_heads: int = 2
     vocab: int = 1536
 
-    samples: int = 24_000
+    samples: int = 28_000
     batch: int = 64
-    steps: int = 360
+    steps: int = 460
     muon_lr: float = 0.02
     adam_lr: float = 2e-3
 

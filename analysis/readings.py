@@ -1,0 +1,120 @@
+"""What analysis reads: the projections of both readers, joined by prompt. Loads no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from interp.config import Experiment
+from interp.files import is_whole
+from interp.paths import OWN_READER
+from interp.projections import Column, read_table
+from interp.stats import Floats
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One author's scores per prompt by both readers: `[prompts, columns]` each, NaN where a response was empty."""
+
+    author: str
+    prompts: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
+    own: Floats
+    clean: Floats
+    own_cosine: Floats
+    clean_cosine: Floats
+
+    @property
+    def difference(self) -> Floats:
+        """Own reading minus the clean reader's, prompt by prompt."""
+        difference: Floats = self.own - self.clean
+        return difference
+
+    @property
+    def cosine_difference(self) -> Floats:
+        difference: Floats = self.own_cosine - self.clean_cosine
+        return difference
+
+
+def projected_authors(
+    experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The authors that both readers have projections of, and those left out for want of them."""
+    reader = experiment.config.clean_reader
+    complete = [
+        author
+        for author in authors
+        if all(
+            is_whole(experiment.paths.projections(author, prompt_set, each))
+            for prompt_set in prompt_sets
+            for each in (OWN_READER, reader)
+        )
+    ]
+    return complete, [author for author in authors if author not in complete]
+
+
+def read_paired(experiment: Experiment, author: str, prompt_sets: Sequence[str]) -> Paired:
+    """Both readers' scores of an author's responses, over some prompt sets."""
+    own = _wide(experiment, author, prompt_sets, OWN_READER)
+    clean = _wide(experiment, author, prompt_sets, experiment.config.clean_reader)
+    columns = tuple(column for column in own.columns if column in set(clean.columns))
+    prompts = tuple(prompt for prompt in own.prompts if prompt in set(clean.prompts))
+    return Paired(
+        author,
+        prompts,
+        columns,
+        own.select("mean", prompts, columns),
+        clean.select("mean", prompts, columns),
+        own.select("cosine", prompts, columns),
+        clean.select("cosine", prompts, columns),
+    )
+
+
+@dataclass(frozen=True)
+class _Wide:
+    prompts: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
+    values: dict[str, Floats]
+
+    def select(self, name: str, prompts: Sequence[tuple[str, str]], columns: Sequence[Column]) -> Floats:
+        rows = [self.prompts.index(prompt) for prompt in prompts]
+        return self.values[name][np.ix_(rows, [self.columns.index(column) for column in columns])]
+
+
+def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reader: str) -> _Wide:
+    """A prompt a row, a (trait, method, layer) a column."""
+    parts = []
+    for name in prompt_sets:
+        path = experiment.paths.projections(author, name, reader)
+        table = read_table(path, ["prompt_id", "trait", "method", "layer", "mean", "cosine"])
+        parts.append(table.append_column("prompt_set", pa.array([name] * len(table), pa.string())))
+    table = pa.concat_tables(parts)
+    prompt_keys = _keys(table, ["prompt_set", "prompt_id"])
+    column_keys = _keys(table, ["trait", "method", "layer"])
+    prompts, rows = _index(prompt_keys)
+    columns, places = _index(column_keys)
+    values = {}
+    for name in ("mean", "cosine"):
+        values[name] = np.full((len(prompts), len(columns)), np.nan)
+        values[name][rows, places] = table[name].to_numpy()
+    return _Wide(
+        tuple((str(name), str(prompt_id)) for name, prompt_id in (key.split("\x1f") for key in prompts)),
+        tuple((trait, method, int(layer)) for trait, method, layer in (key.split("\x1f") for key in columns)),
+        values,
+    )
+
+
+def _keys(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    return pc.binary_join_element_wise(*[pc.cast(table[name], pa.string()) for name in names], "\x1f").combine_chunks()
+
+
+def _index(keys: pa.Array) -> tuple[list[str], Floats]:
+    """The different keys, sorted, and where each row's stands among them."""
+    encoded = keys.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return [names[index] for index in order], rank[encoded.indices.to_numpy()]

@@ -1,0 +1,242 @@
+"""The responses, tokens and clauses that reach furthest along each trait: what to read first in the morning.
+
+Reads   both readers' projections, the responses, the vectors' provenance.
+Writes  analysis/top_activating/<prompt_set>/<trait>/{summary.md,by_organism.json,across_organisms.json}
+
+Mode `difference` (default) ranks author minus clean reader; an author without a replay is left out and named.
+Mode `raw` ranks the author's own projections. The layer is the one that separated best on held-out questions.
+
+Example: python analysis/top_activating_responses.py --experiment audit-bleachers \
+             --prompt-set audit_bleachers/discovery --top-n 20
+"""
+
+import argparse
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from analysis.readings import projected_authors
+from analysis.spans import best_clause, top_mean
+from interp import cli
+from interp.config import Experiment
+from interp.errors import InputError
+from interp.files import write_json, write_text
+from interp.paths import OWN_READER
+from interp.projections import Column, read_scores
+from interp.records import Record, Response, read_record
+from interp.stats import Floats
+from interp.vector_store import list_vectors, read_provenance
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["difference", "raw"]
+Ranking = Literal["max_token", "top3_mean", "top5_mean", "response_mean", "clause"]
+RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
+
+
+class Activating(Record):
+    """One response's scores on one trait, with what there is to read."""
+
+    author: str
+    prompt_id: str
+    category: str
+    question: str
+    text: str
+    max_token: float
+    max_token_text: str
+    top3_mean: float
+    top5_mean: float
+    response_mean: float
+    clause: float
+    clause_text: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to list: how many, of which scores, in what order by organism."""
+
+    top_n: int
+    mode: Mode
+    rank_by: Ranking
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which vector speaks for a trait."""
+
+    trait: str
+    method: str
+    layer: int
+    auroc: float
+
+    @property
+    def column(self) -> Column:
+        return self.trait, self.method, self.layer
+
+
+def choose_vectors(experiment: Experiment, method: str, layer: int | None) -> list[Choice]:
+    """For each trait, the vector of the method at the asked layer, else where it separated best (ties: the middle)."""
+    choices = []
+    for path in list_vectors(experiment.paths.vectors, methods=[method]):
+        made = read_provenance(path)
+        if layer is not None and layer not in made.layers:
+            raise InputError(f"{path} has layers {list(made.layers)}, not {layer}")
+        middle = (len(made.layers) - 1) / 2
+        best = max(range(len(made.layers)), key=lambda at: (made.held_out_auroc[at], -abs(at - middle)))
+        at = best if layer is None else made.layers.index(layer)
+        choices.append(Choice(made.trait, method, made.layers[at], made.held_out_auroc[at]))
+    return choices
+
+
+def token_scores(
+    experiment: Experiment, author: str, prompt_set: str, choices: Sequence[Choice], mode: Mode
+) -> dict[Column, dict[str, Floats]]:
+    """The score of every response token, per vector and prompt id."""
+    wanted = [choice.column for choice in choices]
+    own = read_scores(experiment.paths.projections(author, prompt_set, OWN_READER), wanted)
+    if mode == "raw":
+        return own
+    clean = read_scores(experiment.paths.projections(author, prompt_set, experiment.config.clean_reader), wanted)
+    return {
+        column: {prompt_id: scores - clean[column][prompt_id] for prompt_id, scores in per_prompt.items()}
+        for column, per_prompt in own.items()
+    }
+
+
+def describe(response: Response, scores: Floats) -> Activating:
+    """A response's scores, and the tokens and clause that they come from."""
+    clause, clause_score = best_clause(response.tokens, scores)
+    return Activating(
+        author=response.author,
+        prompt_id=response.id,
+        category=response.note,
+        question=response.question,
+        text=response.text,
+        max_token=float(scores.max()),
+        max_token_text=response.tokens[int(scores.argmax())],
+        top3_mean=top_mean(scores, 3),
+        top5_mean=top_mean(scores, 5),
+        response_mean=float(scores.mean()),
+        clause=clause_score,
+        clause_text=clause.text,
+    )
+
+
+def rank(found: Sequence[Activating], ranking: Ranking, top_n: int) -> list[Activating]:
+    """The `top_n` that reach furthest; ties in the order of their names."""
+    ordered = sorted(found, key=lambda each: (-getattr(each, ranking), each.author, each.prompt_id))
+    return ordered[:top_n]
+
+
+def write_trait(
+    folder: Path,
+    prompt_set: str,
+    choice: Choice,
+    found: Sequence[Activating],
+    left_out: Sequence[str],
+    options: Options,
+) -> None:
+    """The three files of a trait."""
+    by_organism = {
+        author: rank([each for each in found if each.author == author], options.rank_by, options.top_n)
+        for author in sorted({each.author for each in found})
+    }
+    across: dict[Ranking, list[Activating]] = {ranking: rank(found, ranking, options.top_n) for ranking in RANKINGS}
+    write_json(folder / "by_organism.json", _dump(by_organism))
+    write_json(folder / "across_organisms.json", _dump(across))
+    title = f"# {choice.trait} · {prompt_set}"
+    write_text(folder / "summary.md", summary(title, choice, across, len(found), left_out, options))
+
+
+def summary(
+    title: str,
+    choice: Choice,
+    across: Mapping[Ranking, Sequence[Activating]],
+    n_responses: int,
+    left_out: Sequence[str],
+    options: Options,
+) -> str:
+    """Ranked tables to read."""
+    mode = "author − clean reader" if options.mode == "difference" else "the author's own"
+    lines = [
+        title,
+        "",
+        f"Projection ({mode}) on the {choice.method} vector at layer {choice.layer} (held-out AUROC "
+        f"{choice.auroc:.2f}), in residual units: the highest {options.top_n} of {n_responses} responses. The top of "
+        "many is high by chance too.",
+        "",
+    ]
+    if left_out:
+        lines += [f"Left out, for want of a replay: {', '.join(left_out)}.", ""]
+    for ranking, ranked in across.items():
+        lines += [f"## By {ranking.replace('_', ' ')}", ""]
+        lines += ["| score | author | category | question | where |", "|--:|---|---|---|---|"]
+        lines += [_table_row(ranking, each) for each in ranked]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _table_row(ranking: Ranking, each: Activating) -> str:
+    where = {"clause": each.clause_text, "max_token": each.max_token_text}.get(ranking, each.text)
+    cells = [f"{getattr(each, ranking):.3f}", each.author, each.category, _cell(each.question), _cell(where)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str, most: int = 160) -> str:
+    flat = " ".join(text.split()).replace("|", "\\|")
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def _dump(ranked: Mapping[Any, Sequence[Activating]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [each.model_dump() for each in of_name] for name, of_name in ranked.items()}
+
+
+def rank_prompt_set(
+    experiment: Experiment, prompt_set: str, authors: Sequence[str], choices: Sequence[Choice], options: Options
+) -> None:
+    """Rank one prompt set's responses on every trait and write the tables."""
+    complete, left_out = projected_authors(experiment, authors, [prompt_set])
+    if not complete:
+        raise InputError(f"no author has both readers' projections of {prompt_set}: finish phase 3 first")
+    if left_out:
+        log.warning("left out for want of projections: %s", ", ".join(left_out))
+    found: dict[Column, list[Activating]] = {choice.column: [] for choice in choices}
+    for author in complete:
+        folder = experiment.paths.responses(author, prompt_set)
+        prompts = experiment.prompt_set(prompt_set).prompts
+        responses = {each.id: read_record(Response, folder / f"{each.id}.json") for each in prompts}
+        for column, per_prompt in token_scores(experiment, author, prompt_set, choices, options.mode).items():
+            found[column] += [describe(responses[prompt_id], scores) for prompt_id, scores in per_prompt.items()]
+    for choice in choices:
+        folder = experiment.paths.analysis / "top_activating" / prompt_set / choice.trait
+        write_trait(folder, prompt_set, choice, found[choice.column], left_out, options)
+    log.info("%s: %d traits ranked over %d authors", prompt_set, len(choices), len(complete))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
+    )
+    parser.add_argument("--top-n", type=int, default=20, help="how many to list (default: 20)")
+    parser.add_argument("--mode", choices=get_args(Mode), default="difference", help="default: difference")
+    parser.add_argument("--rank-by", choices=RANKINGS, default="top5_mean", help="by organism (default: top5_mean)")
+    parser.add_argument("--method", default="mean_difference", help="of the vectors (default: mean_difference)")
+    parser.add_argument("--layer", type=int, help="0-based (default: where each trait separated best)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    experiment = Experiment(args.experiment, args.root)
+    options = Options(args.top_n, args.mode, args.rank_by)
+    authors = experiment.select_variants(args.model_variant)
+    choices = choose_vectors(experiment, args.method, args.layer)
+    for prompt_set in args.prompt_set or experiment.config.prompt_sets:
+        rank_prompt_set(experiment, prompt_set, authors, choices, options)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

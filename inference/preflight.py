@@ -1,0 +1,100 @@
+"""Before the night: what the audit will do, what it costs, and everything that is missing, in one go.
+
+Reads   config, prompt sets, trait vectors, and (where they can be reached) model and adapter configs.
+Prints  the plan with its arithmetic, then every problem. Exit status 0 only when nothing is missing.
+
+`--measure` also loads the model, verifies that hooks see and change what they should, and times a batch.
+
+Example: python inference/preflight.py --experiment audit-bleachers --response-only
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from inference.checks import Findings, check_adapters, check_disk, check_model, check_vectors
+from inference.options import capture_options, model_phase_parser, read_capture_options, read_experiment
+from inference.plan import Plan, make_plan
+from inference.units import CaptureOptions, plan_units
+from interp import cli
+from interp.config import Experiment
+from interp.errors import InputError
+from interp.files import human_bytes
+
+log = logging.getLogger(__name__)
+
+
+def print_plan(experiment: Experiment, plan: Plan, options: CaptureOptions) -> None:
+    """What will be done, with the arithmetic."""
+    print(f"{experiment.name}: {experiment.config.description or 'an activation audit'}")
+    sets = " + ".join(f"{len(each.prompts)} {each.name}" for each in plan.prompt_sets)
+    print(f"  authors           {len(plan.authors)} ({plan.n_organisms} organisms, {plan.n_shams} shams)")
+    print(f"  prompts           {plan.n_prompts} = {sets}")
+    print(f"  responses         {plan.n_responses:,} = {len(plan.authors)} × {plan.n_prompts}")
+    print(f"  activation files  {plan.n_files:,} = {plan.n_responses:,} × 2 readers")
+    kept = "response tokens" if options.response_only else "prompt and response tokens"
+    if plan.d_model is None:
+        print("  bytes             unknown: the model's width is neither reachable nor in config.json (`shape`)")
+        return
+    print(
+        f"  bytes, at most    {human_bytes(plan.most_bytes)} = {plan.n_files:,} × {len(plan.layers)} layers × "
+        f"{plan.most_tokens} {kept} × {plan.d_model} × {plan.value_bytes} bytes "
+        f"({human_bytes(plan.most_bytes / plan.n_files)} a file)"
+    )
+    if plan.weight_bytes is not None:
+        print(f"  weights           {human_bytes(plan.weight_bytes)} in memory, loaded once")
+
+
+def measure(experiment: Experiment, plan: Plan, options: CaptureOptions, args: argparse.Namespace) -> None:
+    """Load, verify and time: an estimate of hours from one real batch."""
+    from inference.measurement import measure_batch
+
+    units = plan_units(experiment, plan.authors, plan.prompt_sets)
+    found = measure_batch(experiment, units, options, args.device, args.threads)
+    total = found.load_seconds + found.adapter_seconds * len(plan.authors) + found.batch_seconds * len(units)
+    print(
+        f"  measured          load {found.load_seconds:.1f} s, adapter {found.adapter_seconds:.2f} s, batch of "
+        f"{len(units[0].prompts)} {found.batch_seconds:.1f} s generating and reading twice"
+    )
+    print(f"  estimate          {cli.duration(total)} = load + {len(plan.authors)} adapters + {len(units)} batches")
+    print(f"  at most           {cli.duration(total * found.longest_factor)}, if every response ran to its limit")
+
+
+def check_everything(experiment: Experiment, plan: Plan, needs_vectors: bool) -> Findings:
+    """All problems, not only the first."""
+    findings = Findings()
+    check_model(experiment, plan, findings)
+    check_adapters(experiment, plan.authors, findings)
+    check_vectors(experiment, plan, needs_vectors, findings)
+    check_disk(experiment, plan, findings)
+    return findings
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = model_phase_parser(__doc__, [capture_options()], sampling=True)
+    parser.add_argument("--measure", action="store_true", help="load the model, verify hooks and time one batch")
+    parser.add_argument("--vectors-later", action="store_true", help="trait vectors may be missing: they come later")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    experiment = read_experiment(args)
+    options = read_capture_options(args)
+    plan = make_plan(experiment, args.model_variant, args.prompt_set, options)
+    findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later)
+    print_plan(experiment, plan, options)
+    for note in findings.notes:
+        print(f"  note              {note}")
+    for problem in findings.problems:
+        print(f"  MISSING           {problem}")
+    if findings.problems:
+        raise InputError(f"preflight of {experiment.name}: {len(findings.problems)} problems, listed above")
+    if args.measure:
+        measure(experiment, plan, options, args)
+    print("  ready")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
