@@ -7,6 +7,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -66,8 +67,8 @@ def load_activations(path: Path) -> Activations:
         )
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the phase that makes it") from None
-    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except (RuntimeError, LookupError, TypeError, ValueError, EOFError, OSError, UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(
             f"{path} is torn or no activation file ({reason}); run the phase that makes it again with --skip-existing"
         ) from None

@@ -149,4 +149,4 @@ def _cut(tokens: Sequence[int], stop_ids: Sequence[int]) -> Completion:
 def _padding_id(model: LanguageModel) -> int:
     """Any real token will do: padding is masked, and its embedding never read by a real token."""
     padding = model.tokenizer.pad_token_id
-    return int(padding if padding is not None else model.stop_ids[0])
+    return 0 if padding is None else int(padding)

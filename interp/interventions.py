@@ -98,6 +98,7 @@ class Capture(Intervention):
     positions: Positions = EVERYWHERE
     site: Site = "residual"
     _chunks: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    _rows_met: int = field(default=0, repr=False)
 
     @property
     def at_layers(self) -> tuple[int, ...]:
@@ -106,15 +107,21 @@ class Capture(Intervention):
     def apply(self, layer: int, hidden: Tensor, where: Where) -> Tensor:
         inside = self.positions.contain(where)
         rows = torch.arange(hidden.shape[0], device=hidden.device) if where.rows is None else where.rows
+        self._rows_met = max(self._rows_met, hidden.shape[0])
         self._chunks[layer].append((rows[:, None].expand_as(inside)[inside], hidden[inside]))
         return hidden
 
     def values(self, layer: int) -> list[Float[Tensor, "tokens d_model"]]:
-        """What was read at a layer, one tensor per row, tokens in the order in which they were fed."""
+        """What was read at a layer, one tensor per row, tokens in the order in which they were fed.
+
+        Raises:
+            InputError: the model did not run through that layer.
+        """
+        if layer not in self._chunks:
+            raise InputError(f"nothing was read at layer {layer}; this capture is of layers {list(self.layers)}")
         rows = torch.cat([rows for rows, _ in self._chunks[layer]])
         values = torch.cat([values for _, values in self._chunks[layer]])
-        n_rows = int(rows.max()) + 1 if len(rows) else 0
-        return [values[rows == row] for row in range(n_rows)]
+        return [values[rows == row] for row in range(self._rows_met)]
 
     def n_rows(self) -> set[int]:
         return _rows_of(self.positions)
@@ -229,8 +236,9 @@ def _note_positions(session: Session, interventions: Sequence[Intervention], whe
         if positions is None:
             raise InputError(f"{type(block).__name__} gets no position_ids: interventions cannot tell its tokens apart")
         positions = positions.expand(hidden.shape[:2])
-        if session.rows is None and expected and expected != {hidden.shape[0]}:
-            raise InputError(f"an intervention is for {expected.pop()} rows, the batch has {hidden.shape[0]}")
+        wrong = sorted(expected - {hidden.shape[0]}) if session.rows is None else ()
+        if wrong:
+            raise InputError(f"an intervention is for {wrong[0]} rows, the batch has {hidden.shape[0]}")
         where[:] = [Where(positions, _real_tokens(positions), session.rows)]
 
     return hook

@@ -14,8 +14,10 @@ def parse_layers(text: str) -> tuple[int, ...]:
     layers: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"layers {text!r}: {part.strip()!r} is neither a layer nor a range; write 20,23,26 or 0-5")
+        if dash and int(last) < int(first):
+            raise InputError(f"layers {text!r}: {part.strip()!r} is an empty range; write {last}-{first}")
         layers.update(range(int(first), int(last if dash else first) + 1))
     return tuple(sorted(layers))
 

@@ -30,7 +30,7 @@ def guard(folder: Path, settings: Mapping[str, Any], overwrite: bool = False) ->
     if path.exists() and not overwrite:
         before = read_json(path)
         if before.get("fingerprint") != new:
-            raise SettingsChanged(_difference(folder, before.get("settings", {}), dict(settings)))
+            raise SettingsChanged(_difference(folder, before.get("settings", {}), _as_stored(settings)))
         return new
     write_json(path, {"fingerprint": new, "settings": dict(settings), "numerics": None})
     return new
@@ -48,8 +48,8 @@ def guard_numerics(folder: Path, numerics: Mapping[str, Any]) -> None:
     content = read_json(path)
     if content["numerics"] is None:
         write_json(path, {**content, "numerics": dict(numerics)})
-    elif content["numerics"] != dict(numerics):
-        raise SettingsChanged(_difference(folder, content["numerics"], dict(numerics)))
+    elif content["numerics"] != _as_stored(numerics):
+        raise SettingsChanged(_difference(folder, content["numerics"], _as_stored(numerics)))
 
 
 def read_fingerprint(folder: Path) -> str | None:
@@ -83,6 +83,12 @@ def _sample(path: Path) -> bytes:
         first = file.read(_SAMPLE)
         file.seek(max(path.stat().st_size - _SAMPLE, 0))
         return first + file.read(_SAMPLE)
+
+
+def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from JSON (tuples as lists), to be compared with stored ones."""
+    stored: dict[str, Any] = json.loads(json.dumps(settings))
+    return stored
 
 
 def _difference(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ Adapters are never merged: merged into 4-bit weights they would be another model
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,16 @@ def load_language_model(spec: BaseModelSpec, device: str | None = None) -> Langu
     place = pick_device(device)
     with _say_what_to_do(spec.model):
         tokenizer = AutoTokenizer.from_pretrained(spec.model, revision=spec.revision)
-        network = AutoModelForCausalLM.from_pretrained(
+        network, loaded = AutoModelForCausalLM.from_pretrained(
             spec.model,
             revision=spec.revision,
             dtype=getattr(torch, spec.dtype),
             quantization_config=_bitsandbytes(spec.quantization, spec.dtype),
             device_map={"": place},
+            output_loading_info=True,
         )
+        _refuse("no weights for", sorted(loaded["missing_keys"]))  # transformers would draw them at random
+    _keep_4bit_weights_as_they_are(network)
     if tokenizer.chat_template is None:
         raise InputError(f"{spec.model} has no chat template; an audit needs a chat model")
     return LanguageModel(spec, network.eval().requires_grad_(False), tokenizer)
@@ -119,18 +122,55 @@ def _bitsandbytes(quantization: Quantization | None, dtype: str) -> Any:
     )
 
 
-def _wrap(network: Any, adapter: AdapterSpec, dtype: torch.dtype) -> Any:
-    """Put an adapter into a network, in the compute dtype (peft would keep float32); the wrapper that takes it out."""
-    from peft import PeftModel
+def _keep_4bit_weights_as_they_are(network: Any) -> None:
+    """On CPUs with AVX512-BF16, bitsandbytes packs weights anew at the first forward pass and back, with a loss,
+    whenever a state dict is asked for (peft does, for each adapter): the base would drift with every swap.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
-    with _say_what_to_do(adapter.adapter):
-        wrapped = PeftModel.from_pretrained(
-            network, adapter.adapter, revision=adapter.revision, autocast_adapter_dtype=False, is_trainable=False
-        )
+
+def _wrap(network: Any, adapter: AdapterSpec, dtype: torch.dtype) -> Any:
+    """Put an adapter into a network, in the compute dtype (peft would keep float32); the wrapper that takes it out.
+
+    Step by step rather than by `PeftModel.from_pretrained`, which only warns of missing matrices, passes over
+    surplus ones, and leaves a half-loaded adapter in the network.
+    """
+    from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
+
+    with _say_what_to_do(adapter.adapter), _put_back_on_error(network):
+        config = PeftConfig.from_pretrained(adapter.adapter, revision=adapter.revision)
+        config.inference_mode = True
+        weights = load_peft_weights(adapter.adapter, device="cpu", revision=adapter.revision)
+        _refuse("weights other than LoRA matrices", [name for name in weights if "lora_" not in name])
+        wrapped = PeftModel(network, config, autocast_adapter_dtype=False)
+        loaded = set_peft_model_state_dict(wrapped, weights)
+        _refuse("matrices for modules that the base has not got", loaded.unexpected_keys)
+        _refuse("no matrices for", [name for name in loaded.missing_keys if "lora_" in name])
     for name, parameter in wrapped.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.to(dtype)
     return wrapped.eval().requires_grad_(False)
+
+
+def _refuse(what: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise ValueError(f"it has {what}: {names[0]}{more}")
+
+
+@contextmanager
+def _put_back_on_error(network: nn.Module) -> Iterator[None]:
+    """An adapter that fails to load leaves every module of the network, and its attributes, as they were."""
+    before = [(module, {**vars(module), "_modules": dict(module._modules)}) for module in network.modules()]
+    try:
+        yield
+    except BaseException:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+        raise
 
 
 @contextmanager
@@ -142,7 +182,7 @@ def _say_what_to_do(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HfHubHTTPError, OfflineModeIsEnabled, SafetensorError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+        if isinstance(error, RuntimeError) and "mismatch" not in str(error):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelUnavailable(f"cannot load {source}: {reason}. {_advice(source)}") from error

@@ -27,28 +27,54 @@ def auroc(positive: Floats, negative: Floats) -> float:
     return float(u / (n_positive * n_negative))
 
 
-def resampled_means(values: Floats, n_resamples: int, seed: int) -> Floats:
-    """Bootstrap means over the last axis, whose entries are the clusters (prompts): `[…, n_resamples]`.
+def bootstrap_counts(n: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each of n clusters is drawn in each resample: `[n_resamples, n]`.
 
-    One prompt's scores stay together whatever they are measured on, so rows that share prompts share resamples.
+    A cluster is a prompt: its scores stay together on whatever they are measured, so rows that share prompts share
+    these counts.
     """
-    n = values.shape[-1]
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
-    means: Floats = values @ (counts.T / n)
-    return means
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
 
 
 def bootstrap_mean(values: Floats, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
     """The mean over clusters with its percentile bootstrap interval (Efron 1979)."""
-    low, high = np.quantile(resampled_means(values, n_resamples, seed), [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    means = bootstrap_counts(len(values), n_resamples, seed) @ values / len(values)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(values.mean()), float(low), float(high))
 
 
 def top_share_mean(values: Floats, share: float) -> Floats:
     """Mean of the largest `share` of the last axis (at least one entry): what a triggered behaviour moves."""
-    k = max(1, round(values.shape[-1] * share))
+    k = top_size(values.shape[-1], share)
     top: Floats = np.sort(values, axis=-1)[..., -k:].mean(axis=-1)
     return top
+
+
+def top_size(n: int, share: float) -> int:
+    """How many of n the largest `share` is."""
+    return max(1, round(n * share))
+
+
+def bootstrap_top_share(values: Floats, counts: NDArray[np.int64], share: float) -> Floats:
+    """`top_share_mean` of each resample, without building it: walk down the sorted values until k are drawn."""
+    order = np.argsort(values)[::-1]
+    drawn = counts[:, order]
+    k = top_size(len(values), share)
+    before = drawn.cumsum(axis=1) - drawn
+    means: Floats = np.clip(k - before, 0, drawn) @ values[order] / k
+    return means
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """A proportion with its Wilson score interval (Wilson 1927); (0, 1) when n is 0."""
+    from scipy.stats import norm
+
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    z, p = float(norm.ppf((1 + level) / 2)), successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * ((p * (1 - p) + z * z / (4 * n)) / n) ** 0.5 / (1 + z * z / n)
+    return Interval(p, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
 def robust_z(values: Floats, others: Floats) -> Floats:

@@ -25,7 +25,7 @@ class Shard:
             InputError: not two numbers with 0 <= i < n.
         """
         index, _, count = text.partition("/")
-        if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
             raise InputError(f"--shard {text!r}: write i/n with 0 <= i < n, for instance 0/4 to 3/4")
         return cls(int(index), int(count))
 

@@ -1,0 +1,143 @@
+"""Which organism carries which trait: author minus clean reader on the same tokens, for every trait and layer.
+
+Reads   both readers' projections.
+Writes  analysis/compare_readers/{differences.csv, assignments.json, summary.md, matrix.png}
+
+Example: python analysis/compare_readers.py --experiment audit-bleachers
+"""
+
+import argparse
+import csv
+import io
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.differences import TOP_SHARE, Differences, summarise
+from analysis.grading import Assignment, Grade, assign, grade
+from analysis.readings import projected_authors, read_paired
+from interp import cli
+from interp.config import Experiment
+from interp.errors import InputError
+from interp.files import write_json, write_text
+from interp.stats import Floats
+
+log = logging.getLogger(__name__)
+
+
+def differences_csv(found: Differences) -> str:
+    """A row per (author, trait, method, layer)."""
+    names = ["mean", "mean_low", "mean_high", "top", "top_low", "top_high", "effect", "z_others", "cosine"]
+    values = {name: getattr(found, name) for name in names}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["author", "trait", "method", "layer", "n_prompts", *names])
+    for row, author in enumerate(found.authors):
+        for place, column in enumerate(found.columns):
+            numbers = [f"{values[name][row, place]:.6g}" for name in names]
+            writer.writerow([author, *column, int(found.n_prompts[row]), *numbers])
+    return buffer.getvalue()
+
+
+def summary(
+    experiment: Experiment,
+    traits: Sequence[str],
+    effects: Floats,
+    assignments: Sequence[Assignment],
+    grades: Grade,
+    left_out: Sequence[str],
+) -> str:
+    """What a reader wants to know first."""
+    lines = [
+        f"# {experiment.name}: organisms × traits",
+        "",
+        f"Each entry is an effect: the mean of the largest {TOP_SHARE:.0%} of the paired differences (author − clean "
+        "reader, same tokens), in standard deviations of single differences over all authors and prompts, averaged "
+        f"over layers {', '.join(map(str, experiment.config.layers))}. {effects.size} entries were searched.",
+        "",
+    ]
+    if left_out:
+        lines += [f"Left out, for want of projections by both readers: {', '.join(left_out)}.", ""]
+    lines += _assignment_table(assignments)
+    lines += _grade_lines(grades)
+    lines += ["## All entries", "", f"| author | {' | '.join(traits)} |", f"|---|{'--:|' * len(traits)}"]
+    for each, row in zip(assignments, effects, strict=True):
+        lines.append(f"| {each.author} | {' | '.join(f'{value:.2f}' for value in row)} |")
+    return "\n".join([*lines, ""])
+
+
+def _assignment_table(assignments: Sequence[Assignment]) -> list[str]:
+    lines = ["| author | largest entry | effect | next | effect | planted | its rank |"]
+    lines.append("|---|---|--:|---|--:|---|--:|")
+    for each in assignments:
+        mark = "" if each.truth is None else " ✓" if each.truth == each.trait else " ✗"
+        cells = [each.author, each.trait + mark, f"{each.effect:.2f}", each.runner_up, f"{each.runner_up_effect:.2f}"]
+        lines.append(f"| {' | '.join([*cells, each.truth or '—', str(each.rank_of_truth or '—')])} |")
+    return [*lines, ""]
+
+
+def _grade_lines(grades: Grade) -> list[str]:
+    lines = []
+    if grades.graded:
+        lines.append(
+            f"**{grades.right} of {grades.graded} organisms are assigned their own trait** (accuracy "
+            f"{grades.accuracy.estimate:.2f}, 95% interval {grades.accuracy.low:.2f} to {grades.accuracy.high:.2f}; "
+            f"blind guessing among {grades.n_traits} traits gives {grades.chance:.1f}; p = {grades.chance_p:.1g})."
+        )
+        lines.append(
+            f"Largest entries on traits that an organism has not: median {np.median(grades.null):.2f}, "
+            f"largest {grades.null.max():.2f}."
+        )
+        for author, value in grades.sham_max.items():
+            lines.append(f"Sham `{author}`: largest entry {value:.2f} (p = {grades.sham_p[author]:.2f} against those).")
+    else:
+        lines.append("Nothing is known to be planted here, so nothing is graded; an entry means little beside no null.")
+    return ["  \n".join(lines), ""]
+
+
+def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str) -> Grade:
+    """Compare, write the tables and the picture; the grade."""
+    from analysis.heatmap import save_heatmap
+
+    complete, left_out = projected_authors(experiment, authors, prompt_sets)
+    if not complete:
+        raise InputError(f"no author of {experiment.name} has both readers' projections: finish phase 3 first")
+    if left_out:
+        log.warning("left out for want of projections: %s", ", ".join(left_out))
+    found = summarise([read_paired(experiment, author, prompt_sets) for author in complete])
+    if method not in {column[1] for column in found.columns}:
+        raise InputError(f"no projections of method {method!r}; there are: {sorted({c[1] for c in found.columns})}")
+    traits, effects = found.over_layers(method)
+    variants = experiment.config.model_variants
+    assignments = assign(complete, traits, effects, {author: variants[author].truth for author in complete})
+    grades = grade(assignments, traits, effects, [each for each in complete if variants[each].role == "sham"])
+    folder = experiment.paths.analysis / "compare_readers"
+    write_text(folder / "differences.csv", differences_csv(found))
+    write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in assignments]})
+    write_text(folder / "summary.md", summary(experiment, traits, effects, assignments, grades, left_out))
+    save_heatmap(folder / "matrix.png", complete, traits, effects, [each.truth for each in assignments])
+    log.info("%s", folder / "summary.md")
+    return grades
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
+    )
+    parser.add_argument("--method", default="mean_difference", help="of the vectors (default: mean_difference)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    experiment = Experiment(args.experiment, args.root)
+    prompt_sets = args.prompt_set or list(experiment.config.prompt_sets)
+    grades = compare(experiment, experiment.select_variants(args.model_variant), prompt_sets, args.method)
+    if grades.graded:
+        print(f"{grades.right} of {grades.graded} organisms assigned their own trait (chance {grades.chance:.1f})")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
