@@ -31,4 +31,4 @@ if [[ -z "${INTERP_PYTHON:-}" ]]; then
   fi
 fi
 export INTERP_PYTHON
-export TOKENIZERS_PARALLELISM=false
+export TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=PASSIVE

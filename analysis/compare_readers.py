@@ -1,7 +1,7 @@
 """Which organism carries which trait: author minus clean reader on the same tokens, for every trait and layer.
 
 Reads   both readers' projections.
-Writes  analysis/compare_readers/{differences.csv, assignments.json, summary.md, matrix.png}
+Writes  analysis/compare_readers/{differences.csv, assignments.json, summary.md, verdict.txt, matrix.png}
 
 Example: python analysis/compare_readers.py --experiment audit-bleachers
 """
@@ -11,16 +11,18 @@ import csv
 import io
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from analysis.differences import TOP_SHARE, Differences, summarise
+from analysis.freshness import is_fresh, made_from, note_made
 from analysis.grading import Assignment, Grade, assign, grade
-from analysis.readings import projected_authors, read_paired
+from analysis.readings import projected_authors, projection_files, read_paired
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
-from interp.files import write_json, write_text
+from interp.files import sweep_leftovers, write_json, write_text
 from interp.stats import Floats
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def summary(
     if left_out:
         lines += [f"Left out, for want of projections by both readers: {', '.join(left_out)}.", ""]
     lines += _assignment_table(assignments)
-    lines += _grade_lines(grades)
+    lines += ["  \n".join(grade_lines(grades)), ""]
     lines += ["## All entries", "", f"| author | {' | '.join(traits)} |", f"|---|{'--:|' * len(traits)}"]
     for each, row in zip(assignments, effects, strict=True):
         lines.append(f"| {each.author} | {' | '.join(f'{value:.2f}' for value in row)} |")
@@ -77,7 +79,8 @@ def _assignment_table(assignments: Sequence[Assignment]) -> list[str]:
     return [*lines, ""]
 
 
-def _grade_lines(grades: Grade) -> list[str]:
+def grade_lines(grades: Grade) -> list[str]:
+    """How right it was, a sentence a line."""
     lines = []
     if grades.graded:
         lines.append(
@@ -92,19 +95,38 @@ def _grade_lines(grades: Grade) -> list[str]:
         for author, value in grades.sham_max.items():
             lines.append(f"Sham `{author}`: largest entry {value:.2f} (p = {grades.sham_p[author]:.2f} against those).")
     else:
-        lines.append("Nothing is known to be planted here, so nothing is graded; an entry means little beside no null.")
-    return ["  \n".join(lines), ""]
+        lines.append("Nothing is known to be planted here, so nothing is graded.")
+    return lines
 
 
-def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str) -> Grade:
-    """Compare, write the tables and the picture; the grade."""
-    from analysis.heatmap import save_heatmap
-
+def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str) -> Path:
+    """Compare and write the tables and the picture, unless they are there already; their folder."""
     complete, left_out = projected_authors(experiment, authors, prompt_sets)
     if not complete:
         raise InputError(f"no author of {experiment.name} has both readers' projections: finish phase 3 first")
     if left_out:
         log.warning("left out for want of projections: %s", ", ".join(left_out))
+    folder = experiment.paths.analysis / "compare_readers"
+    roles = {name: variant.model_dump(mode="json") for name, variant in experiment.config.model_variants.items()}
+    options = {"authors": complete, "left_out": left_out, "method": method, "variants": roles}
+    made = made_from(projection_files(experiment, complete, prompt_sets), options)
+    if not is_fresh(folder, made):
+        sweep_leftovers(folder)
+        _compare(experiment, complete, left_out, prompt_sets, method, folder)
+        note_made(folder, made)
+    return folder
+
+
+def _compare(
+    experiment: Experiment,
+    complete: Sequence[str],
+    left_out: Sequence[str],
+    prompt_sets: Sequence[str],
+    method: str,
+    folder: Path,
+) -> None:
+    from analysis.heatmap import save_heatmap
+
     found = summarise([read_paired(experiment, author, prompt_sets) for author in complete])
     if method not in {column[1] for column in found.columns}:
         raise InputError(f"no projections of method {method!r}; there are: {sorted({c[1] for c in found.columns})}")
@@ -112,13 +134,11 @@ def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequenc
     variants = experiment.config.model_variants
     assignments = assign(complete, traits, effects, {author: variants[author].truth for author in complete})
     grades = grade(assignments, traits, effects, [each for each in complete if variants[each].role == "sham"])
-    folder = experiment.paths.analysis / "compare_readers"
     write_text(folder / "differences.csv", differences_csv(found))
     write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in assignments]})
+    write_text(folder / "verdict.txt", "\n".join(line.replace("**", "") for line in grade_lines(grades)) + "\n")
     write_text(folder / "summary.md", summary(experiment, traits, effects, assignments, grades, left_out))
     save_heatmap(folder / "matrix.png", complete, traits, effects, [each.truth for each in assignments])
-    log.info("%s", folder / "summary.md")
-    return grades
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -133,9 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = Experiment(args.experiment, args.root)
     prompt_sets = args.prompt_set or list(experiment.config.prompt_sets)
-    grades = compare(experiment, experiment.select_variants(args.model_variant), prompt_sets, args.method)
-    if grades.graded:
-        print(f"{grades.right} of {grades.graded} organisms assigned their own trait (chance {grades.chance:.1f})")
+    folder = compare(experiment, experiment.select_variants(args.model_variant), prompt_sets, args.method)
+    print((folder / "verdict.txt").read_text(), end="")
+    print(f"tables and picture: {folder}")
     return 0
 
 

@@ -25,7 +25,10 @@ def save_heatmap(
     axes.set_ylabel("organism")
     for row, values in enumerate(effects):
         best = int(values.argmax())
-        axes.text(best, row, f"{values[best]:.1f}", ha="center", va="center", color="black", fontsize=8)
+        dark = values[best] < (effects.min() + effects.max()) / 2
+        axes.text(
+            best, row, f"{values[best]:.1f}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
+        )
         if truth[row] in traits:
             frame = plt.Rectangle((traits.index(str(truth[row])) - 0.5, row - 0.5), 1, 1, fill=False, ec="red", lw=1.6)
             axes.add_patch(frame)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -38,19 +39,22 @@ class Paired:
         return difference
 
 
+def projection_files(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]) -> list[Path]:
+    """The files of both readers, in a fixed order."""
+    return [
+        experiment.paths.projections(author, prompt_set, reader)
+        for author in authors
+        for prompt_set in prompt_sets
+        for reader in (OWN_READER, experiment.config.clean_reader)
+    ]
+
+
 def projected_authors(
     experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The authors that both readers have projections of, and those left out for want of them."""
-    reader = experiment.config.clean_reader
     complete = [
-        author
-        for author in authors
-        if all(
-            is_whole(experiment.paths.projections(author, prompt_set, each))
-            for prompt_set in prompt_sets
-            for each in (OWN_READER, reader)
-        )
+        author for author in authors if all(map(is_whole, projection_files(experiment, [author], prompt_sets)))
     ]
     return complete, [author for author in authors if author not in complete]
 

@@ -39,6 +39,12 @@ def best_clause(tokens: Sequence[str], scores: Floats) -> tuple[Clause, float]:
     return clauses[best], means[best]
 
 
+def in_context(tokens: Sequence[str], index: int, around: int = 6) -> str:
+    """A token, marked, with a few on either side."""
+    before, after = tokens[max(index - around, 0) : index], tokens[index + 1 : index + 1 + around]
+    return f"{''.join(before)}⟦{tokens[index]}⟧{''.join(after)}"
+
+
 def top_mean(scores: Floats, k: int) -> float:
     """The mean of the k largest scores (of all, where there are fewer)."""
     return float(np.sort(scores)[-k:].mean())

@@ -13,16 +13,17 @@ Example: python analysis/top_activating_responses.py --experiment audit-bleacher
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from analysis.readings import projected_authors
-from analysis.spans import best_clause, top_mean
+from analysis.freshness import is_fresh, made_from, note_made
+from analysis.readings import projected_authors, projection_files
+from analysis.spans import best_clause, in_context, top_mean
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
-from interp.files import write_json, write_text
+from interp.files import sweep_leftovers, write_json, write_text
 from interp.paths import OWN_READER
 from interp.projections import Column, read_scores
 from interp.records import Record, Response, read_record
@@ -115,7 +116,7 @@ def describe(response: Response, scores: Floats) -> Activating:
         question=response.question,
         text=response.text,
         max_token=float(scores.max()),
-        max_token_text=response.tokens[int(scores.argmax())],
+        max_token_text=in_context(response.tokens, int(scores.argmax())),
         top3_mean=top_mean(scores, 3),
         top5_mean=top_mean(scores, 5),
         response_mean=float(scores.mean()),
@@ -202,6 +203,12 @@ def rank_prompt_set(
         raise InputError(f"no author has both readers' projections of {prompt_set}: finish phase 3 first")
     if left_out:
         log.warning("left out for want of projections: %s", ", ".join(left_out))
+    top = experiment.paths.analysis / "top_activating" / prompt_set
+    asked = {**asdict(options), "left_out": left_out, "choices": [asdict(choice) for choice in choices]}
+    made = made_from(projection_files(experiment, complete, [prompt_set]), asked)
+    if is_fresh(top, made):
+        return
+    sweep_leftovers(top)
     found: dict[Column, list[Activating]] = {choice.column: [] for choice in choices}
     for author in complete:
         folder = experiment.paths.responses(author, prompt_set)
@@ -210,8 +217,8 @@ def rank_prompt_set(
         for column, per_prompt in token_scores(experiment, author, prompt_set, choices, options.mode).items():
             found[column] += [describe(responses[prompt_id], scores) for prompt_id, scores in per_prompt.items()]
     for choice in choices:
-        folder = experiment.paths.analysis / "top_activating" / prompt_set / choice.trait
-        write_trait(folder, prompt_set, choice, found[choice.column], left_out, options)
+        write_trait(top / choice.trait, prompt_set, choice, found[choice.column], left_out, options)
+    note_made(top, made)
     log.info("%s: %d traits ranked over %d authors", prompt_set, len(choices), len(complete))
 
 

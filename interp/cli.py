@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ log = logging.getLogger(__name__)
 
 def run(main: Callable[[], int]) -> None:
     """Run a script's `main` and end the process: 0, or the error's status and one line on stderr."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads ruin one another on a shared machine
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "huggingface_hub", "transformers", "urllib3"):
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    for noisy in ("bitsandbytes", "httpx", "huggingface_hub", "transformers", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         status = main()

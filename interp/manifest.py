@@ -78,6 +78,11 @@ def content_identity(source: str, revision: str | None) -> dict[str, Any]:
     return {"source": folder.name, "sha256": digest.hexdigest()[:32]}
 
 
+def file_sample_hash(path: Path) -> str:
+    """A hash of a file's size, first and last MiB."""
+    return hashlib.sha256(f"{path.stat().st_size} ".encode() + _sample(path)).hexdigest()[:16]
+
+
 def _sample(path: Path) -> bytes:
     with path.open("rb") as file:
         first = file.read(_SAMPLE)

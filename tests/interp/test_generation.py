@@ -101,6 +101,23 @@ def test_finished_rows_leave_the_batch(stopping_model: LanguageModel, expected: 
     assert sizes == [sum(step < needed for needed in steps_needed) for step in range(max(steps_needed))]
 
 
+def test_rows_that_linger_after_their_end_change_nothing(stopping_model: LanguageModel) -> None:
+    """In a big batch a finished row stays until enough others have finished with it."""
+    prompts = random_ids([3 + 5 * (index % 4) for index in range(18)] + [7, 9, 19], seed=12) + PROMPTS
+    keys = [str(index) for index in range(len(prompts))]
+    sizes: list[int] = []
+    handle = stopping_model.backbone.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    together = generate(stopping_model, prompts, GREEDY, keys)
+    handle.remove()
+    assert together == [generate(stopping_model, [prompt], GREEDY, ["-"])[0] for prompt in prompts]
+    steps = [len(row.ids) + (row.stop_token is not None) for row in together]
+    lingering = [size - sum(step < needed for needed in steps) for step, size in enumerate(sizes)]
+    assert max(lingering) > 0
+    assert all(count < len(prompts) / 8 for count in lingering)
+
+
 def test_ends_when_every_row_has_stopped(stopping_model: LanguageModel, expected: list[Completion]) -> None:
     sizes: list[int] = []
     handle = stopping_model.backbone.register_forward_pre_hook(lambda *_: sizes.append(1))
