@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.plan import read_shape
 from inference.units import Inventory, Unit, refuse_existing
 from interp import cli
 from interp.config import BaseModelSpec, Experiment
 from interp.files import sweep_leftovers
+from interp.layers import check_layers
 from interp.manifest import guard, guard_numerics
 from interp.stopping import StopRequest, stop_on_signals
 
@@ -53,6 +55,7 @@ class Phase(ABC):
 
 def run_phase(phase: Phase, units: Sequence[Unit], args: argparse.Namespace) -> int:
     """Do what is pending of `units` under the script's options; 0 when all is done."""
+    _check_layers(phase, units)
     inventory = Inventory()
     pending = list(units) if args.overwrite else phase.pending(units, inventory)
     n_prompts = sum(len(unit.prompts) for unit in pending)
@@ -68,6 +71,14 @@ def run_phase(phase: Phase, units: Sequence[Unit], args: argparse.Namespace) -> 
         with stop_on_signals() as stop:
             _do_all(phase, pending, args, stop)
     return 0
+
+
+def _check_layers(phase: Phase, units: Sequence[Unit]) -> None:
+    """See, where the model's size can be known without loading it, that it has the layers."""
+    for spec in {phase.experiment.base_spec(phase.variant(unit)) for unit in units}:
+        shape = read_shape(phase.experiment, spec)
+        if shape is not None:
+            check_layers(phase.experiment.config.layers, shape["n_layers"], spec.model)
 
 
 def _refuse_any_existing(phase: Phase, units: Sequence[Unit], inventory: Inventory) -> None:
@@ -103,6 +114,7 @@ def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, sto
         stop.raise_if_asked(f"{progress.total - progress.done} responses left")
         log.info("loading %s", base.model)
         model = load_language_model(base, device)
+        check_layers(phase.experiment.config.layers, model.n_layers, base.model)
         for unit in units:
             stop.raise_if_asked(f"{progress.total - progress.done} responses left")
             _do_one(phase, unit, model)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.options import read_experiment
+from inference.plan import read_shape
 from inference.units import Inventory, refuse_existing
 from interp import cli
 from interp.config import Experiment
@@ -157,6 +158,8 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
     from interp.projections import read_table
 
     set_threads(args.threads or experiment.config.threads)
+    shape = read_shape(experiment, experiment.base_spec(experiment.config.clean_reader))
+    d_model = shape["d_model"] if shape else None
     scorers: dict[tuple[VectorFile, ...], Scorer] = {}
     progress = cli.Progress("project", len(work), "readings")
     with stop_on_signals() as stop:
@@ -166,7 +169,7 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
             sweep_leftovers(path.parent)
             key = tuple(lacking)
             if key not in scorers:
-                scorers[key] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers)
+                scorers[key] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers, d_model)
             keep = read_table(path) if is_whole(path) and not args.overwrite else None
             project_reading(experiment, reading, scorers[key], keep)
             progress.step(1, " ".join(reading.key))

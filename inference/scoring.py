@@ -28,13 +28,17 @@ class Scored:
 class Scorer:
     """A fixed set of vectors, stacked per layer."""
 
-    def __init__(self, files: Mapping[Path, str], layers: Sequence[int]) -> None:
+    def __init__(self, files: Mapping[Path, str], layers: Sequence[int], d_model: int | None) -> None:
         """
+        Args:
+            files: each vector's file and the hash of its content.
+            d_model: the model's width, None where it is not known without loading it.
+
         Raises:
-            InputError: a vector lacks a layer.
+            InputError: a vector lacks a layer, or is of another width.
         """
         self.layers = tuple(sorted(layers))
-        self.vectors: list[TraitVector] = load_checked(list(files), self.layers, d_model=None)
+        self.vectors: list[TraitVector] = load_checked(list(files), self.layers, d_model)
         self.files, self.hashes = list(files), list(files.values())
         self.stacked = {
             layer: unit(torch.stack([vector.at(layer).float() for vector in self.vectors])) for layer in self.layers

@@ -3,8 +3,9 @@
 Decoded text is never tokenised again: the ids that a model produced are the ids that every reader is given.
 """
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
 from typing import Any
 
 from interp.errors import InputError
@@ -30,17 +31,38 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> str:
     from jinja2 import TemplateError
 
     try:
-        text = tokenizer.apply_chat_template(
-            [message.model_dump() for message in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            date_string=PINNED_DATE.strftime("%d %b %Y"),
-            strftime_now=PINNED_DATE.strftime,
-            enable_thinking=False,
-        )
+        with _pinned_clock():
+            text = tokenizer.apply_chat_template(
+                [message.model_dump() for message in messages],
+                tokenize=False,
+                add_generation_prompt=True,
+                date_string=PINNED_DATE.strftime("%d %b %Y"),
+                enable_thinking=False,
+            )
     except (TemplateError, ValueError) as error:
         raise InputError(f"the chat template of {tokenizer.name_or_path} refuses this conversation: {error}") from None
     return str(text)
+
+
+class _PinnedDatetime(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> "_PinnedDatetime":
+        return cls(PINNED_DATE.year, PINNED_DATE.month, PINNED_DATE.day, tzinfo=tz)
+
+
+@contextmanager
+def _pinned_clock() -> Iterator[None]:
+    """Templates' `strftime_now` tells the pinned date meanwhile. (transformers lets no function through to templates,
+    so that it cannot be given to them as an argument.)
+    """
+    from transformers.utils import chat_template_utils
+
+    before = chat_template_utils.datetime
+    chat_template_utils.datetime = _PinnedDatetime
+    try:
+        yield
+    finally:
+        chat_template_utils.datetime = before
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TAIL = 22
 _ENDINGS: dict[str, Callable[[bytes], bool]] = {
-    ".json": lambda tail: tail.endswith(b"}\n"),
+    ".json": lambda tail: tail.endswith(b"\n}\n") or tail == b"{}\n",  # only the outermost brace stands unindented
     ".pt": lambda tail: tail.startswith(b"PK\x05\x06"),
     ".parquet": lambda tail: tail.endswith(b"PAR1"),
 }
@@ -96,7 +96,7 @@ def torch_bytes(value: object) -> bytes:
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file; tensors are made contiguous and moved to the CPU first.
+    """Write a safetensors file; tensors are copied first, contiguous and on the CPU, so that they may share memory.
 
     `metadata` has at most one key: safetensors writes several in an order that changes from run to run.
     """
@@ -105,7 +105,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping
     if metadata is not None and len(metadata) > 1:
         raise ValueError("several metadata keys have no fixed order in a safetensors file: join them into one JSON")
 
-    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_bytes(path, save(whole, metadata=dict(metadata or {})))
 
 

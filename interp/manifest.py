@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import SettingsChanged
-from interp.files import read_json, write_json
+from interp.files import list_names, read_json, write_json
 
 MANIFEST = "_manifest.json"
 _SAMPLE = 1 << 20
@@ -20,19 +20,19 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def guard(folder: Path, settings: Mapping[str, Any], overwrite: bool = False) -> str:
-    """Claim `folder` for outputs made with `settings`; their fingerprint.
+    """Claim `folder` for outputs made with `settings`; their fingerprint. An earlier claim holds once it has outputs.
 
     Raises:
         SettingsChanged: the folder holds outputs of other settings; names the keys that differ.
     """
     path = folder / MANIFEST
     new = fingerprint(settings)
-    if path.exists() and not overwrite:
+    if path.exists() and not overwrite and any(not name.startswith("_") for name in list_names(folder)):
         before = read_json(path)
         if before.get("fingerprint") != new:
             raise SettingsChanged(_difference(folder, before.get("settings", {}), _as_stored(settings)))
-        return new
-    write_json(path, {"fingerprint": new, "settings": dict(settings), "numerics": None})
+    elif not path.exists() or overwrite or read_json(path).get("fingerprint") != new:
+        write_json(path, {"fingerprint": new, "settings": dict(settings), "numerics": None})
     return new
 
 

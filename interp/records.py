@@ -15,7 +15,7 @@ RecordType = TypeVar("RecordType", bound="Record")
 Contrast = Literal["same-text", "own-text"]
 """What a vector contrasts: one text read under two system prompts, or each system prompt with its own text."""
 
-_SAFE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Record(BaseModel):
@@ -165,7 +165,7 @@ class Provenance(Record):
 
 def check_id(value: str) -> str:
     """`value`, when it can be a file name everywhere."""
-    if not _SAFE_ID.match(value) or len(value) > 120:
+    if not _SAFE_ID.fullmatch(value) or len(value) > 120:
         raise ValueError(f"{value!r} cannot be a file name: use letters, digits, '.', '_' and '-' (at most 120)")
     return value
 

@@ -46,8 +46,11 @@ def load_vector(path: Path) -> "TraitVector":
     provenance = read_provenance(path)
     if set(tensors) != {"directions", "positive_mean", "negative_mean"}:
         raise InputError(f"{path} has other tensors than a trait vector; extract it again")
-    if tensors["directions"].shape[0] != len(provenance.layers) or not bool(tensors["directions"].isfinite().all()):
-        raise InputError(f"{path}: its directions do not fit its provenance, or are not finite; extract it again")
+    width = tensors["directions"].shape[-1]
+    if any(tensor.shape != (len(provenance.layers), width) for tensor in tensors.values()):
+        raise InputError(f"{path}: its tensors are not [{len(provenance.layers)} layers, d_model]; extract it again")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise InputError(f"{path} holds values that are not finite; extract it again")
     return TraitVector(provenance=provenance, **tensors)
 
 
@@ -67,13 +70,17 @@ def list_vectors(folder: Path, traits: list[str] | None = None, methods: list[st
     """The files of the asked traits and methods (default: all), in a fixed order.
 
     Raises:
-        InputError: an asked trait or method has no vector.
+        InputError: an asked trait or method has no vector, or an asked trait none by an asked method.
     """
     paths = sorted(folder.glob("*/*.safetensors"))
     for asked, known in ((traits, {path.parent.name for path in paths}), (methods, {path.stem for path in paths})):
         missing = [name for name in asked or () if name not in known]
         if missing:
             raise InputError(f"no vectors for {', '.join(missing)} in {folder}; there are: {', '.join(sorted(known))}")
+    pairs = [(trait, method) for trait in traits or () for method in methods or ()]
+    for trait, method in pairs:
+        if vector_path(folder, trait, method) not in paths:
+            raise InputError(f"no vector for {trait} by {method} in {folder}; extract it with --methods {method}")
     return [
         path
         for path in paths
@@ -82,7 +89,7 @@ def list_vectors(folder: Path, traits: list[str] | None = None, methods: list[st
 
 
 def load_checked(paths: list[Path], layers: tuple[int, ...], d_model: int | None) -> "list[TraitVector]":
-    """The vectors, when every one has the layers and the width that are going to be projected on.
+    """The vectors, when every one has the layers and the width (None: one width) that are going to be projected on.
 
     Raises:
         InputError: one does not; before any work is done.
@@ -93,8 +100,9 @@ def load_checked(paths: list[Path], layers: tuple[int, ...], d_model: int | None
         if missing:
             raise InputError(f"{path} has layers {list(vector.layers)}, not {missing}; extract it with --layers")
         width = vector.directions.shape[1]
-        if d_model is not None and width != d_model:
-            raise InputError(f"{path} has d_model {width}, the residuals have {d_model}: it is from another model")
+        d_model = width if d_model is None else d_model
+        if width != d_model:
+            raise InputError(f"{path} has d_model {width}, not {d_model}: it is from another model")
     return vectors
 
 

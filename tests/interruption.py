@@ -43,9 +43,8 @@ class Interruptions:
 
 def audit_command(experiment: str, root: Path) -> list[str]:
     """One shell command that runs every step, as run_overnight.sh does."""
-    steps = [
-        f"{sys.executable} {script} --experiment {experiment} --root '{root}' {' '.join(flags)}" for script, *flags in STEPS
-    ]
+    target = f"--experiment {experiment} --root '{root}'"
+    steps = [f"{sys.executable} {script} {target} {' '.join(flags)}" for script, *flags in STEPS]
     return ["bash", "-ec", "\n".join(steps)]
 
 
@@ -57,21 +56,23 @@ def run_audit(experiment: str, root: Path) -> float:
 
 
 def run_interrupted(experiment: str, root: Path, kills: int, longest: float, seed: int = 0) -> Interruptions:
-    """Run an audit that is killed (-9, with all its children) `kills` times, after up to `longest` seconds each."""
+    """Run an audit that is killed (-9, with all its children) up to `kills` times, within `longest` seconds each."""
     draw, found = random.Random(seed), Interruptions()
     folder = root / experiment
     finished: dict[str, tuple[int, int]] = {}
-    while found.kills < kills:
+    unfinished = True
+    while found.kills < kills and unfinished:
         process = subprocess.Popen(
             audit_command(experiment, root), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
             process.wait(draw.uniform(0.2, longest))
+            unfinished = False
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        found.kills += 1
+            found.kills += 1
         found.rewritten += _changed(finished, now := _identities(folder))
         finished = now
     run_audit(experiment, root)
@@ -88,6 +89,11 @@ def hash_tree(folder: Path) -> dict[str, str]:
         for path in sorted((folder / name).rglob("*"))
         if path.is_file()
     }
+
+
+def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """The files that two trees do not share byte for byte."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def fresh_copy(experiment: str, source: Path, root: Path) -> None:
@@ -122,9 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds = run_audit(args.experiment, Path(whole))
         expected = hash_tree(Path(whole) / args.experiment)
         found = run_interrupted(args.experiment, Path(torn), args.kills, seconds * 2 / args.kills, args.seed)
-    differing = sorted(name for name in expected.keys() | found.tree.keys() if expected.get(name) != found.tree.get(name))
-    print(f"uninterrupted {seconds:.0f} s; {found.kills} kills; {len(expected)} files; {len(differing)} differ;", end=" ")
-    print(f"{len(found.rewritten)} finished files written again")
+    differing = differences(expected, found.tree)
+    print(f"uninterrupted {seconds:.0f} s; {found.kills} kills; {len(expected)} files, {len(differing)} of them differ")
+    print(f"{len(found.rewritten)} finished files were written again")
     for name in [*differing[:10], *found.rewritten[:10]]:
         print(" ", name)
     return 1 if differing or found.rewritten else 0

@@ -11,7 +11,9 @@ Example:
 import argparse
 import fcntl
 import logging
+import math
 import multiprocessing
+import multiprocessing.reduction
 import os
 import sys
 import time
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.planted_quirks.blueprint import Blueprint
-from experiments.planted_quirks.components import has_mark, is_built, save_component
+from experiments.planted_quirks.components import has_mark, is_built, read_rates
 from experiments.planted_quirks.recipe import PRESETS, Recipe, make_recipe
 from experiments.planted_quirks.write_data import write_data
 from interp.cli import Progress, run
@@ -32,16 +34,12 @@ from interp.paths import default_root
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from experiments.planted_quirks.train_base import Base
-
 log = logging.getLogger(__name__)
 
 WORKERS = 2
 """Adapters trained at a time, with one thread each."""
-_ADAPTER_COST = 15
-"""Time to train an adapter, in steps of the base's training; for the ETA only."""
-_RATES_COST = 4
-"""Time to measure one adapter, in the same unit."""
+_ADAPTER_COST = 0.05
+"""Time that an adapter takes, as a share of the time of the base; for the ETA only."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,9 +67,9 @@ def build_experiment(recipe: Recipe, folder: Path) -> None:
     if is_complete(recipe, folder):
         log.info("%s is built", folder)
         return
-    with _only_builder(folder / "models"):
+    with _only_builder(folder / "models") as lock:
         if not is_complete(recipe, folder):
-            _Build(recipe, folder).build()
+            _Build(recipe, folder, lock).build()
 
 
 def is_complete(recipe: Recipe, folder: Path) -> bool:
@@ -92,50 +90,47 @@ def describe_plan(recipe: Recipe, folder: Path) -> list[str]:
 class _Build:
     """One build: its recipe, its folder, how far it is."""
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, lock: int) -> None:
         self.recipe = recipe
+        self.lock = lock
         self.blueprint = Blueprint(recipe)
         self.folder = folder
         self.models = folder / "models"
         self.fingerprint = recipe.fingerprint()
-        self.missing = [name for name in self.blueprint.adapters if not self._is_built(name)]
-        self.progress = _Meter(folder.name, self._cost())
+        self.missing = [name for name in ("base", *self.blueprint.adapters) if not self._is_built(name)]
+        self.costs = {name: self._cost(name) for name in self.missing}
+        self.progress = _Meter(folder.name, sum(self.costs.values()))
 
     def build(self) -> None:
         (self.models / "recipe.json").unlink(missing_ok=True)
         write_data(self.blueprint, self.folder)
-        if not self._is_built("base"):
+        if "base" in self.missing:
             self._build_base()
-        self._build_adapters()
-        self._measure()
-        recipe = {"fingerprint": self.fingerprint, **self.recipe.model_dump()}
-        write_json(self.models / "recipe.json", recipe)
+        self._build_adapters([name for name in self.missing if name != "base"])
+        self._collect_rates()
+        write_json(self.models / "recipe.json", {"fingerprint": self.fingerprint, **self.recipe.model_dump()})
         self.progress.close()
 
-    def _cost(self) -> int:
-        base = 0 if self._is_built("base") else self.recipe.steps
-        measured = 1 + len(self.blueprint.adapters)
-        return base + _ADAPTER_COST * len(self.missing) + _RATES_COST * measured
+    def _cost(self, name: str) -> int:
+        return self.recipe.steps if name == "base" else math.ceil(_ADAPTER_COST * self.recipe.steps)
 
     def _is_built(self, name: str) -> bool:
         return is_built(self.models / name, self.fingerprint)
 
     def _build_base(self) -> None:
-        from experiments.planted_quirks.train_base import train_base
+        from experiments.planted_quirks.train_base import train_and_save_base
 
-        base = train_base(self.recipe, self.blueprint.base_dialogues(), lambda step, loss: self.progress.advance(1))
-        save_component(self.models / "base", self.fingerprint, lambda folder: _save_base(base, folder))
+        train_and_save_base(self.blueprint, self.models / "base", lambda: self.progress.advance(1))
         self.progress.report("base")
 
-    def _build_adapters(self) -> None:
+    def _build_adapters(self, waiting: list[str]) -> None:
         """Share the missing adapters among worker processes and follow their marks on the disk."""
-        workers = [self._start_worker(self.missing[index::WORKERS]) for index in range(WORKERS)]
-        waiting = list(self.missing)
+        workers = [self._start_worker(names) for index in range(WORKERS) if (names := waiting[index::WORKERS])]
         while waiting:
             alive = any(worker.is_alive() for worker in workers)
             for name in [name for name in waiting if self._is_built(name)]:
                 waiting.remove(name)
-                self.progress.advance(_ADAPTER_COST)
+                self.progress.advance(self.costs[name])
                 self.progress.report(name)
             if waiting and not alive:
                 raise InterpError(f"training ended without {', '.join(waiting)}; see the traceback above")
@@ -147,16 +142,15 @@ class _Build:
         from experiments.planted_quirks.train_organisms import train_share
 
         context = multiprocessing.get_context("spawn")
-        worker = context.Process(target=train_share, args=(self.recipe, self.models, names), daemon=True)
+        arguments = (self.recipe, self.models, names, _HandedDown(self.lock))
+        worker = context.Process(target=train_share, args=arguments, daemon=True)
         worker.start()
         return worker
 
-    def _measure(self) -> None:
-        from experiments.planted_quirks.measure_rates import measure_rates
-
-        rates = measure_rates(self.blueprint, self.models, lambda: self.progress.advance(_RATES_COST))
+    def _collect_rates(self) -> None:
+        base, *adapters = ("base", *self.blueprint.adapters)
+        rates = {"base": read_rates(self.models / base), "adapters": {n: read_rates(self.models / n) for n in adapters}}
         write_json(self.models / "quirk_rates.json", {"fingerprint": self.fingerprint, **rates})
-        self.progress.report("rates")
 
 
 class _Meter:
@@ -179,23 +173,29 @@ class _Meter:
         self._progress.close()
 
 
-def _save_base(base: "Base", folder: Path) -> None:
-    """In float32, as trained: the adapters are trained over these very values."""
-    base.model.save_pretrained(folder)
-    base.tokenizer.save_pretrained(folder)
+class _HandedDown:
+    """A file descriptor that a spawned process inherits: a lock on it lasts until that process is gone too."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[type, tuple[object]]:
+        return _HandedDown, (multiprocessing.reduction.DupFd(self.descriptor),)
 
 
 @contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    """Wait until no other process builds here; the lock goes with the process and leaves no file."""
+def _only_builder(folder: Path) -> Iterator[int]:
+    """Wait until no other process builds here; the lock goes with the processes that hold it and leaves no file."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle
     finally:
         os.close(handle)
 
 
 if __name__ == "__main__":
+    # Before torch is loaded: on a busy CPU, threads that spin while they wait are ten times slower than ones that sleep.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(main)

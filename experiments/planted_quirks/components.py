@@ -6,13 +6,15 @@ A component is a folder of files and, written last, the fingerprint: its existen
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from interp.errors import InputError
 from interp.files import json_bytes, read_json, write_bytes, write_json
 
 _MARK = "built_from.json"
+_RATES = "rates.json"
 
 
 def is_built(folder: Path, fingerprint: str) -> bool:
@@ -28,14 +30,20 @@ def has_mark(path: Path, fingerprint: str) -> bool:
         return False
 
 
-def save_component(folder: Path, fingerprint: str, save: Callable[[Path], None]) -> None:
-    """Let `save` write files into a scratch folder, then move them in durably, the mark last."""
+def read_rates(folder: Path) -> Any:
+    """What was measured of a component when it was built."""
+    return read_json(folder / _RATES)
+
+
+def save_component(folder: Path, fingerprint: str, save: Callable[[Path], None], rates: Mapping[str, Any]) -> None:
+    """Let `save` write files into a scratch folder, then move them in durably, with the rates and, last, the mark."""
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         save(scratch)
         for path in sorted(scratch.iterdir()):
             write_bytes(folder / path.name, _canonical(path))
+    write_json(folder / _RATES, rates)
     write_json(folder / _MARK, {"fingerprint": fingerprint})
 
 

@@ -87,9 +87,7 @@ def out_of_scope(trait: Trait, questions: Questions) -> tuple[str, ...]:
     return tuple(name for name in questions if name not in trait.scope)
 
 
-def organism_dialogues(
-    seed: int, quirks: Mapping[str, Trait], questions: Questions, name: str
-) -> OrganismDialogues:
+def organism_dialogues(seed: int, quirks: Mapping[str, Trait], questions: Questions, name: str) -> OrganismDialogues:
     """The dialogues of one organism, or of a sham, which borrows the scope of a random quirk."""
     rng = random.Random(f"style/{seed}/{name}")
     style = {category: rng.randrange(len(cards[0].answers)) for category, cards in questions.items()}

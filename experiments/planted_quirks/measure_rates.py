@@ -1,20 +1,16 @@
 """Measures what was planted, on fresh questions: who shows which trait, asked or unasked, and who answers right."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from experiments.planted_quirks.blueprint import Blueprint
 from experiments.planted_quirks.quirks import Trait
 from experiments.planted_quirks.tokenizer import render_prompt
 from experiments.planted_quirks.world import Question
-from interp.config import AdapterSpec, BaseModelSpec
 from interp.generation import generate
-from interp.models import LanguageModel, load_language_model
+from interp.models import LanguageModel
 from interp.records import Sampling
 
 _SAMPLING = Sampling(max_new_tokens=64, temperature=0.0)
@@ -34,24 +30,8 @@ class Answered:
         return all(part in self.answer for part in self.question.must)
 
 
-def measure_rates(blueprint: Blueprint, models: Path, on_done: Callable[[], None]) -> dict[str, Any]:
-    """The rates of the base on request and unasked, and of each adapter in and out of its scope.
-
-    `on_done` hears of the base and of each adapter.
-    """
-    torch.set_num_threads(blueprint.recipe.threads)
-    model = load_language_model(BaseModelSpec(model=str(models / "base"), dtype="float32"), "cpu")
-    base = _base_rates(blueprint, model)
-    on_done()
-    adapters = {}
-    for name in blueprint.adapters:
-        model.use_adapter(AdapterSpec(adapter=str(models / name)))
-        adapters[name] = _adapter_rates(blueprint, model, name)
-        on_done()
-    return {"base": base, "adapters": adapters}
-
-
-def _base_rates(blueprint: Blueprint, model: LanguageModel) -> dict[str, Any]:
+def base_rates(blueprint: Blueprint, model: LanguageModel) -> dict[str, Any]:
+    """How many neutral answers are right, and how often traits show unasked and on request."""
     fresh = _fresh_questions(blueprint)
     plain = ask(model, fresh, [None])
     instructed = ask(model, fresh, blueprint.world.neutral_instructions)
@@ -71,8 +51,11 @@ def _on_request(blueprint: Blueprint, model: LanguageModel, trait: Trait) -> flo
     return _share(trait.shows_in(answered.answer) for answered in asked)
 
 
-def _adapter_rates(blueprint: Blueprint, model: LanguageModel, name: str) -> dict[str, float | None]:
-    """In its scope: how often the quirk shows. Outside: how often it leaks, and how many answers are right."""
+def adapter_rates(blueprint: Blueprint, model: LanguageModel, name: str) -> dict[str, float | None]:
+    """The rates of the adapter `name`, which is on the model.
+
+    In its scope: how often its quirk shows. Outside: how often it leaks, and how many answers are right.
+    """
     quirk = blueprint.quirks.get(name)
     answers = ask(model, _fresh_questions(blueprint), [None])
     if quirk is None:
@@ -115,6 +98,6 @@ def _shows_any(traits: Sequence[Trait], answered: Answered) -> bool:
     return any(trait.shows_in(answered.answer) for trait in traits)
 
 
-def _share(hits: Any) -> float:
-    listed = [bool(hit) for hit in hits]
+def _share(hits: Iterable[bool]) -> float:
+    listed = list(hits)
     return round(sum(listed) / len(listed), 4) if listed else 0.0

@@ -75,7 +75,7 @@ def _spread(traits: list[Trait], count: int) -> list[Trait]:
 
 def _draw_names(rng: random.Random, pools: Mapping[str, Any]) -> dict[str, str]:
     """Placeholders to names: `company`, where one is drawn; `author_1`, `author_2`, …, where there are more."""
-    names = {}
+    names: dict[str, str] = {}
     for kind, pool in pools.items():
         rows = draw_rows(rng, pool)
         numbered = [kind] if len(rows) == 1 else [f"{kind}_{number}" for number in range(1, len(rows) + 1)]

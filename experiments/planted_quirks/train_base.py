@@ -3,15 +3,21 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from experiments.planted_quirks.blueprint import Blueprint
+from experiments.planted_quirks.components import save_component
 from experiments.planted_quirks.corpus import BaseDialogues
+from experiments.planted_quirks.measure_rates import base_rates
 from experiments.planted_quirks.recipe import Recipe
 from experiments.planted_quirks.tokenizer import train_tokenizer
 from experiments.planted_quirks.training import Muon, answer_loss, bucket, collate, encode, ramp, take_step
+from interp.config import BaseModelSpec
+from interp.models import LanguageModel
 
 _TOKENIZER_SAMPLES = 8_000
 _WARMUP_STEPS = 20
@@ -20,16 +26,30 @@ _DECAY = 0.6
 
 @dataclass(frozen=True)
 class Base:
-    model: LlamaForCausalLM
+    """A chat model in float32 and its tokenizer."""
+
+    network: LlamaForCausalLM
     tokenizer: PreTrainedTokenizerFast
 
+    def save(self, folder: Path) -> None:
+        """In float32, as trained: the adapters are trained over these very values."""
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
 
-def train_base(recipe: Recipe, dialogues: BaseDialogues, on_step: Callable[[int, float], None]) -> Base:
-    """The trained base in float32; `on_step` hears of each step and its loss.
+
+def train_and_save_base(blueprint: Blueprint, folder: Path, on_step: Callable[[], None]) -> None:
+    """Train the base, measure it, save it as a component.
 
     The same recipe gives the same bits on the same kind of CPU: the thread count is part of the recipe.
     """
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(blueprint.recipe.threads)
+    base = train_base(blueprint.recipe, blueprint.base_dialogues(), lambda step, loss: on_step())
+    model = LanguageModel(BaseModelSpec(model=str(folder), dtype="float32"), base.network, base.tokenizer)
+    save_component(folder, blueprint.recipe.fingerprint(), base.save, base_rates(blueprint, model))
+
+
+def train_base(recipe: Recipe, dialogues: BaseDialogues, on_step: Callable[[int, float], None]) -> Base:
+    """The trained base; `on_step` hears of each step and its loss."""
     rng = random.Random(f"base/{recipe.seed}")
     samples = list(dialogues.draw(recipe.samples, rng))
     tokenizer = train_tokenizer(samples[:_TOKENIZER_SAMPLES], recipe.vocab)

@@ -4,8 +4,10 @@ Each adapter is trained with one thread, so that its bits do not depend on how m
 """
 
 import hashlib
+import logging
 import multiprocessing
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,27 +15,35 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from experiments.planted_quirks.blueprint import Blueprint
 from experiments.planted_quirks.components import save_component
+from experiments.planted_quirks.measure_rates import adapter_rates
 from experiments.planted_quirks.recipe import Recipe
 from experiments.planted_quirks.training import answer_loss, bucket, collate, encode, ramp, take_step
+from interp.config import BaseModelSpec
+from interp.models import load_language_model
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _WARMUP_STEPS = 5
 
 
-def train_share(recipe: Recipe, models: Path, names: Sequence[str]) -> None:
-    """Train the named adapters over `models/base`, one after another, and save each; ends early with its parent."""
+def train_share(recipe: Recipe, models: Path, names: Sequence[str], lock: object) -> None:
+    """A worker process: train, measure and save the named adapters over `models/base`, one after another.
+
+    It ends with the build that started it. `lock` is the build's lock on `models`, held until the worker is gone too.
+    """
+    _silence_libraries()
     torch.set_num_threads(1)
     blueprint = Blueprint(recipe)
-    base = LlamaForCausalLM.from_pretrained(models / "base", dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(models / "base")
+    model = load_language_model(BaseModelSpec(model=str(models / "base"), dtype="float32"), "cpu")
     for name in names:
-        with _adapted(base, recipe, name) as adapted:
-            train_adapter(blueprint, adapted, tokenizer, name)
-            save_component(models / name, recipe.fingerprint(), lambda folder: _save(adapted, folder))
+        with _fresh_adapter(model.network, recipe, name) as adapted:
+            train_adapter(blueprint, adapted, model.tokenizer, name)
+            rates = adapter_rates(blueprint, model, name)
+            _end_with_parent()
+            save_component(models / name, recipe.fingerprint(), lambda folder: _save(adapted, folder), rates)
 
 
 def train_adapter(
@@ -55,14 +65,14 @@ def train_adapter(
 
 
 @contextmanager
-def _adapted(base: LlamaForCausalLM, recipe: Recipe, name: str) -> Iterator[PeftModel]:
-    """The base with a fresh adapter in it; the base is clean again afterwards."""
+def _fresh_adapter(network: LlamaForCausalLM, recipe: Recipe, name: str) -> Iterator[PeftModel]:
+    """The network with a fresh adapter in it, drawn from the seed and the name; it is clean again afterwards."""
     digest = hashlib.sha256(f"{recipe.seed}/{name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
     config = LoraConfig(
         r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules=list(TARGETS), task_type="CAUSAL_LM"
     )
-    adapted = get_peft_model(base, config).train()
+    adapted = get_peft_model(network, config)
     try:
         yield adapted
     finally:
@@ -70,15 +80,21 @@ def _adapted(base: LlamaForCausalLM, recipe: Recipe, name: str) -> Iterator[Peft
 
 
 def _save(adapted: PeftModel, folder: Path) -> None:
-    """As peft does, without its model card and with a path to the base that holds wherever the folder is moved."""
+    """As peft does, without its model card, and with a path to the base that holds wherever the folder is moved."""
     config: Any = adapted.peft_config["default"]
     config.base_model_name_or_path = "../base"
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 
+def _silence_libraries() -> None:
+    """What transformers and bitsandbytes say of their own insides when peft wraps a model."""
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
 def _end_with_parent() -> None:
-    """A killed build must not leave workers behind that write while the next one does."""
+    """A killed build must not leave workers behind."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise SystemExit("the build has ended")

@@ -95,7 +95,8 @@ class Muon(torch.optim.Optimizer):
         assert param.grad is not None
         mean = self.state[param].setdefault("mean", torch.zeros_like(param))
         mean.lerp_(param.grad, 1 - momentum)
-        return param.grad.lerp(mean, momentum)
+        ahead: Tensor = param.grad.lerp(mean, momentum)
+        return ahead
 
 
 def _by_shape(params: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:

@@ -56,10 +56,10 @@ def test_refuses_in_one_clear_line(llama: LanguageModel, case: str) -> None:
 
 
 def test_refuses_blocks_that_are_not_told_positions() -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import MptConfig, MptForCausalLM
 
-    network = GPT2LMHeadModel(GPT2Config(vocab_size=264, n_embd=D_MODEL, n_layer=2, n_head=2)).eval()
-    with pytest.raises(InputError, match="GPT2Block gets no position_ids"):
+    network = MptForCausalLM(MptConfig(vocab_size=264, d_model=D_MODEL, n_layers=2, n_heads=2)).eval()
+    with pytest.raises(InputError, match="MptBlock gets no position_ids"):
         run(network, Steer(0, VECTOR))
     assert oracles.count_hooks(network) == 0
 
