@@ -72,7 +72,7 @@ def summarise(paired: Sequence[Paired], seed: int = 0) -> Differences:
         **{name: np.stack([each[name] for each in stats]) for name in stats[0]},
         sd=np.maximum(np.concatenate(answered).std(axis=0), 1e-12),
         z_others=_z_against_others(top),
-        cosine=np.stack([np.nanmean(cosine, axis=0) for cosine in cosines]),
+        cosine=np.stack([_mean_where_known(cosine) for cosine in cosines]),
         n_prompts=np.array([len(each) for each in answered]),
     )
 
@@ -93,6 +93,14 @@ def _of_author(difference: Floats, seed: int) -> dict[str, Floats]:
         "top_low": top_low,
         "top_high": top_high,
     }
+
+
+def _mean_where_known(values: Floats) -> Floats:
+    """Column means over what is not NaN; NaN where nothing is (no cosines are kept with `--keep pooled`)."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    means: Floats = np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    return means
 
 
 def _z_against_others(values: Floats) -> Floats:

@@ -102,7 +102,7 @@ def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reade
     values = {}
     for name in ("mean", "cosine"):
         values[name] = np.full((len(prompts), len(columns)), np.nan)
-        values[name][rows, places] = table[name].to_numpy()
+        values[name][rows, places] = table[name].to_numpy().astype(float)
     return _Wide(
         tuple((str(name), str(prompt_id)) for name, prompt_id in (key.split("\x1f") for key in prompts)),
         tuple((trait, method, int(layer)) for trait, method, layer in (key.split("\x1f") for key in columns)),

@@ -24,6 +24,7 @@ from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
 from interp.files import sweep_leftovers, write_json, write_text
+from interp.manifest import read_made_with
 from interp.paths import OWN_READER
 from interp.projections import Column, read_scores
 from interp.records import Record, Response, read_record
@@ -203,6 +204,9 @@ def rank_prompt_set(
         raise InputError(f"no author has both readers' projections of {prompt_set}: finish phase 3 first")
     if left_out:
         log.warning("left out for want of projections: %s", ", ".join(left_out))
+    if any(is_pooled(experiment, author, prompt_set) for author in complete):
+        log.warning("%s: not ranked, since means are kept (--keep pooled) and no token scores", prompt_set)
+        return
     top = experiment.paths.analysis / "top_activating" / prompt_set
     asked = {**asdict(options), "left_out": left_out, "choices": [asdict(choice) for choice in choices]}
     made = made_from(projection_files(experiment, complete, [prompt_set]), asked)
@@ -220,6 +224,12 @@ def rank_prompt_set(
         write_trait(top / choice.trait, prompt_set, choice, found[choice.column], left_out, options)
     note_made(top, made)
     log.info("%s: %d traits ranked over %d authors", prompt_set, len(choices), len(complete))
+
+
+def is_pooled(experiment: Experiment, author: str, prompt_set: str) -> bool:
+    """Whether only means were kept of what an author's readers read."""
+    made_with = read_made_with(experiment.paths.activations(author, prompt_set, OWN_READER))
+    return made_with.get("keep") == "pooled"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from benchmarks.stopwatch import Cost, now
+from interp.blocks import find_blocks
 from interp.capture import Reading, read_residuals
 from interp.config import BaseModelSpec
-from interp.blocks import find_blocks
 from interp.models import LanguageModel, load_language_model
 from interp.records import Record
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,7 +17,19 @@ from benchmarks.jobs import Job, PhaseFunction, PhaseReport
 
 Result = TypeVar("Result")
 
-_PRELOAD = ["torch", "transformers", "peft", "pyarrow.parquet", "transformers.models.llama.modeling_llama"]
+_PRELOAD = [
+    "torch",
+    "peft",
+    "transformers.models.llama.modeling_llama",
+    "benchmarks.plain_baseline",
+    "inference.generate_responses",
+    "inference.project_raw_activations_onto_traits",
+    "inference.readings",
+    "inference.replay_responses",
+    "inference.scoring",
+    "interp.generation",
+    "interp.projections",
+]
 
 
 def in_fresh_process(threads: int, work: Callable[..., Result], *args: Any) -> Result:
@@ -59,6 +72,7 @@ def _prepared(threads: int, work: Callable[..., Result], args: tuple[Any, ...]) 
     import torch
     from transformers.utils import logging
 
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft 0.21 asks for it
     torch.set_num_threads(threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

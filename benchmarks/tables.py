@@ -102,7 +102,7 @@ def forced_pass_table(result: ForcedPass) -> str:
     rows = [
         [
             way.name,
-            _spread([cost.wall * 1000 for cost in way.repeats], ".3g"),
+            _spread([cost.wall * 1000 for cost in way.repeats], ".0f" if _slow(way) else ".2f"),
             _spread(relative(way, reference), ".3f"),
             f"{median(_cpu_relative(way, reference)):.3f}",
         ]
@@ -141,6 +141,10 @@ _SIDES: tuple[SideName, ...] = ("baseline", "ours")
 
 def _cpu_relative(way: Way, reference: Way) -> list[float]:
     return [_ratio(own.cpu, other.cpu) for own, other in zip(way.repeats, reference.repeats, strict=True)]
+
+
+def _slow(way: Way) -> bool:
+    return way.repeats[0].wall >= 0.1
 
 
 def _spread(values: Sequence[float], form: str) -> str:

@@ -148,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = read_experiment(args)
-    phase = GenerateResponses(experiment, read_capture_options(args))
+    phase = GenerateResponses(experiment, read_capture_options(args, experiment))
     authors = experiment.select_variants(args.model_variant)
     units = plan_units(experiment, authors, experiment.select_prompt_sets(args.prompt_set))
     return run_phase(phase, args.shard.of(units), args)

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from inference.units import CaptureOptions
+from inference.vector_files import find_vectors
 from interp import cli
 from interp.config import DType, Experiment, ExperimentConfig
 from interp.records import Sampling, parse_record
+
+KEEP = ("raw", "pooled", "projections")
 
 
 def model_phase_parser(
@@ -28,6 +31,12 @@ def capture_options() -> argparse.ArgumentParser:
     parser.add_argument("--layers", type=cli.layers_argument, help="0-based, 20,23 or 0-5 (default: the config's)")
     parser.add_argument("--response-only", action="store_true", help="keep the response's tokens, not the prompt's")
     parser.add_argument("--dtype", choices=get_args(DType), default="float16", help="stored as (default: float16)")
+    parser.add_argument(
+        "--keep",
+        choices=KEEP,
+        default="raw",
+        help="raw: residuals; pooled: their mean over the response; projections: scores on the present vectors only",
+    )
     parser.add_argument("--capture-tokens", type=int, help="padded tokens per forced pass (default: the config's)")
     return parser
 
@@ -42,8 +51,14 @@ def sampling_options() -> argparse.ArgumentParser:
     return parser
 
 
-def read_capture_options(args: argparse.Namespace) -> CaptureOptions:
-    return CaptureOptions(response_only=args.response_only, stored_dtype=args.dtype)
+def read_capture_options(args: argparse.Namespace, experiment: Experiment) -> CaptureOptions:
+    """What to keep.
+
+    Raises:
+        InputError: projections are to be kept, and there are no vectors to project on.
+    """
+    vectors = tuple(find_vectors(experiment)) if args.keep == "projections" else ()
+    return CaptureOptions(args.response_only, args.dtype, args.keep, vectors)
 
 
 def read_experiment(args: argparse.Namespace) -> Experiment:

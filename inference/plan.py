@@ -1,6 +1,7 @@
 """How much an audit is: counts and bytes, before anything is loaded."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class Plan:
     d_model: int | None
     weight_bytes: float | None
     most_tokens: int
-    value_bytes: int
+    file_arithmetic: str
+    most_file_bytes: int
 
     @property
     def n_prompts(self) -> int:
@@ -48,8 +50,7 @@ class Plan:
     @property
     def most_bytes(self) -> int:
         """The bound on the activation files."""
-        width = self.d_model or 0
-        return self.n_files * len(self.layers) * self.most_tokens * width * self.value_bytes
+        return self.n_files * self.most_file_bytes
 
 
 def make_plan(
@@ -67,7 +68,8 @@ def make_plan(
     shape = read_shape(experiment, spec)
     if shape is not None:
         check_layers(config.layers, shape["n_layers"], spec.model)
-    prompt_allowance = 0 if options.response_only else _PROMPT_ALLOWANCE
+    most_tokens = config.sampling.max_new_tokens + (0 if options.response_only else _PROMPT_ALLOWANCE)
+    factors = _file_factors(options, len(config.layers), most_tokens, shape["d_model"] if shape else 0)
     return Plan(
         authors=tuple(authors),
         n_organisms=roles.count("organism"),
@@ -77,9 +79,21 @@ def make_plan(
         n_layers=shape["n_layers"] if shape else None,
         d_model=shape["d_model"] if shape else None,
         weight_bytes=_weight_bytes(spec, shape["parameters"]) if shape and shape["parameters"] else None,
-        most_tokens=config.sampling.max_new_tokens + prompt_allowance,
-        value_bytes=_VALUE_BYTES[options.stored_dtype],
+        most_tokens=most_tokens,
+        file_arithmetic=" × ".join(factors),
+        most_file_bytes=math.prod(int(factor.split()[0]) for factor in factors),
     )
+
+
+def _file_factors(options: CaptureOptions, n_layers: int, most_tokens: int, d_model: int) -> list[str]:
+    """What a file's size is the product of: numbers, each with what it counts."""
+    layers, width = f"{n_layers} layers", f"{d_model} wide"
+    tokens = f"{most_tokens} {'response' if options.response_only else 'prompt and response'} tokens"
+    if options.keep == "raw":
+        return [layers, tokens, width, f"{_VALUE_BYTES[options.stored_dtype]} bytes"]
+    if options.keep == "pooled":
+        return [layers, f"{d_model + most_tokens} (mean, and a length per token)", "4 bytes"]
+    return [layers, f"{most_tokens} response tokens", f"{len(options.vectors) + 1} scores", "4 bytes"]
 
 
 def read_shape(experiment: Experiment, spec: BaseModelSpec) -> dict[str, Any] | None:

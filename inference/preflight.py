@@ -24,7 +24,7 @@ from interp.files import human_bytes
 log = logging.getLogger(__name__)
 
 
-def print_plan(experiment: Experiment, plan: Plan, options: CaptureOptions) -> None:
+def print_plan(experiment: Experiment, plan: Plan) -> None:
     """What will be done, with the arithmetic."""
     print(f"{experiment.name}: {experiment.config.description or 'an activation audit'}")
     sets = " + ".join(f"{len(each.prompts)} {each.name}" for each in plan.prompt_sets)
@@ -32,15 +32,11 @@ def print_plan(experiment: Experiment, plan: Plan, options: CaptureOptions) -> N
     print(f"  prompts           {plan.n_prompts} = {sets}")
     print(f"  responses         {plan.n_responses:,} = {len(plan.authors)} × {plan.n_prompts}")
     print(f"  activation files  {plan.n_files:,} = {plan.n_responses:,} × 2 readers")
-    kept = "response tokens" if options.response_only else "prompt and response tokens"
     if plan.d_model is None:
         print("  bytes             unknown: the model's width is neither reachable nor in config.json (`shape`)")
         return
-    print(
-        f"  bytes, at most    {human_bytes(plan.most_bytes)} = {plan.n_files:,} × {len(plan.layers)} layers × "
-        f"{plan.most_tokens} {kept} × {plan.d_model} × {plan.value_bytes} bytes "
-        f"({human_bytes(plan.most_bytes / plan.n_files)} a file)"
-    )
+    size, each = human_bytes(plan.most_bytes), human_bytes(plan.most_file_bytes)
+    print(f"  bytes, at most    {size} = {plan.n_files:,} × {plan.file_arithmetic} ({each} a file)")
     if plan.weight_bytes is not None:
         print(f"  weights           {human_bytes(plan.weight_bytes)} in memory, loaded once")
 
@@ -80,10 +76,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = read_experiment(args)
-    options = read_capture_options(args)
+    options = read_capture_options(args, experiment)
     plan = make_plan(experiment, args.model_variant, args.prompt_set, options)
     findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later)
-    print_plan(experiment, plan, options)
+    print_plan(experiment, plan)
     for note in findings.notes:
         print(f"  note              {note}")
     for problem in findings.problems:

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from inference.options import read_experiment
 from inference.plan import read_shape
 from inference.units import Inventory, refuse_existing
+from inference.vector_files import VectorFile, find_vectors
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError, SettingsChanged
 from interp.files import is_whole, json_bytes, sweep_leftovers, write_many
-from interp.manifest import file_hash, read_fingerprint
+from interp.manifest import read_fingerprint, read_made_with
 from interp.paths import OWN_READER
 from interp.records import PromptSet
 from interp.stopping import stop_on_signals
@@ -46,19 +47,6 @@ class Reading:
     @property
     def key(self) -> tuple[str, str, str]:
         return self.author, self.prompt_set.name, self.reader
-
-
-@dataclass(frozen=True)
-class VectorFile:
-    """A vector's file, known by its content."""
-
-    path: Path
-    hash: str
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """Trait and method."""
-        return self.path.parent.name, self.path.stem
 
 
 def plan_readings(
@@ -99,11 +87,14 @@ def project_reading(experiment: Experiment, reading: Reading, scorer: "Scorer", 
     """Score one reading and write its files; `keep` are rows of other vectors to hold on to."""
     import pyarrow as pa
 
+    from inference.scoring_summaries import score_summaries
     from interp.projections import write_norms, write_scores
 
     folder = experiment.paths.activations(*reading.key)
     settings = read_fingerprint(folder) or ""
-    scored = scorer.score(folder, [prompt.id for prompt in reading.prompt_set.prompts])
+    prompt_ids = [prompt.id for prompt in reading.prompt_set.prompts]
+    kept = read_made_with(folder).get("keep", "raw")
+    scored = scorer.score(folder, prompt_ids) if kept == "raw" else score_summaries(scorer, folder, prompt_ids)
     write_norms(experiment.paths.norms(*reading.key), scored.norms, settings)
     rows = scored.scores if keep is None else pa.concat_tables([keep, scored.scores])
     write_scores(experiment.paths.projections(*reading.key), rows, settings)
@@ -174,23 +165,6 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
             project_reading(experiment, reading, scorers[key], keep)
             progress.step(1, " ".join(reading.key))
     progress.close()
-
-
-def find_vectors(experiment: Experiment, traits: list[str] | None, methods: list[str] | None) -> list[VectorFile]:
-    """The vectors to project on.
-
-    Raises:
-        InputError: there are none, or an asked one is missing.
-    """
-    from interp.vector_store import list_vectors
-
-    paths = list_vectors(experiment.paths.vectors, traits, methods)
-    if not paths:
-        raise InputError(
-            f"no trait vectors in {experiment.paths.vectors}: run inference/extract_trait_vectors.py "
-            f"--experiment {experiment.name} first"
-        )
-    return [VectorFile(path, file_hash(path)) for path in paths]
 
 
 def build_parser() -> argparse.ArgumentParser:

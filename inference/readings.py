@@ -1,9 +1,15 @@
 """What phases 1 and 2 share: a reader's residuals on a batch of responses, stored."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from inference.units import CaptureOptions, Inventory, Unit
+from inference.vector_files import VectorFile
 from interp.activations import Activations, cast_for_storage
 from interp.capture import Reading, read_residuals
 from interp.config import Experiment
@@ -11,6 +17,8 @@ from interp.files import write_many
 from interp.manifest import read_fingerprint
 from interp.models import LanguageModel
 from interp.records import Response
+from interp.summaries import Summary, pool, score
+from interp.vector_store import load_checked
 
 _FILES_AT_ONCE = 32
 
@@ -34,22 +42,40 @@ def store_readings(
     readings = [reading_of(response, options.response_only) for response in responses]
     files: dict[Path, bytes] = {}
     for index, resid in read_residuals(model, readings, layers, experiment.config.capture_tokens):
-        response, start = responses[index], readings[index].start
+        response, reading = responses[index], readings[index]
         if response.id not in missing:
             continue
-        what = f"{unit.author}, {unit.prompt_set.name}, {response.id}"
-        activations = Activations(
-            resid=cast_for_storage(resid, options.stored_dtype, layers, what),
-            layers=layers,
-            token_ids=tuple(readings[index].ids[start:]),
-            boundary=len(response.prompt_ids) - start,
-            fingerprint=settings,
-        )
-        files[folder / f"{response.id}.pt"] = activations.to_bytes()
+        files[folder / f"{response.id}.pt"] = kept_bytes(response, reading, resid, layers, options, settings)
         if len(files) == _FILES_AT_ONCE:
             write_many(files)
             files = {}
     write_many(files)
+
+
+def kept_bytes(
+    response: Response,
+    reading: Reading,
+    resid: Float[Tensor, "layers tokens d_model"],
+    layers: tuple[int, ...],
+    options: CaptureOptions,
+    settings: str,
+) -> bytes:
+    """The content of a response's file: its residuals, or what is kept in their place."""
+    boundary = len(response.prompt_ids) - reading.start
+    if options.keep == "raw":
+        what = f"{response.author}, {response.prompt_set}, {response.id}"
+        stored = cast_for_storage(resid, options.stored_dtype, layers, what)
+        return Activations(stored, layers, tuple(reading.ids[reading.start :]), boundary, settings).to_bytes()
+    own = resid[:, boundary:].float()
+    values = pool(own) if options.keep == "pooled" else score(own, _directions(options.vectors, layers))
+    hashes = tuple(vector.hash for vector in options.vectors)
+    return Summary(options.keep, values, own.norm(dim=-1), layers, response.response_ids, hashes, settings).to_bytes()
+
+
+@cache
+def _directions(vectors: tuple[VectorFile, ...], layers: tuple[int, ...]) -> Float[Tensor, "vectors layers d_model"]:
+    loaded = load_checked([vector.path for vector in vectors], layers, d_model=None)
+    return torch.stack([torch.stack([vector.at(layer) for layer in layers]) for vector in loaded])
 
 
 def reading_of(response: Response, response_only: bool) -> Reading:

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     authors = experiment.select_variants(args.model_variant)
     units = args.shard.of(plan_units(experiment, authors, experiment.select_prompt_sets(args.prompt_set)))
     complete = replayable(experiment, units)
-    status = run_phase(ReplayResponses(experiment, read_capture_options(args), reader), complete, args)
+    status = run_phase(ReplayResponses(experiment, read_capture_options(args, experiment), reader), complete, args)
     left_out = sorted({unit.author for unit in units} - {unit.author for unit in complete}) or "some batches"
     if len(complete) < len(units):
         raise InputError(

@@ -76,6 +76,13 @@ class Scorer:
         missing = sorted(set(self.layers) - set(layers))
         if missing:
             raise InputError(f"{path} holds layers {list(layers)}, not {missing}; choose others with --layers")
+        self.check_width(path, d_model)
+
+    def check_width(self, path: Path, d_model: int) -> None:
+        """
+        Raises:
+            InputError: a vector is of another width than the residuals in `path`.
+        """
         for file, vector in zip(self.files, self.vectors, strict=True):
             width = vector.directions.shape[1]
             if width != d_model:
@@ -98,26 +105,42 @@ class _Chunk:
         for vector, digest, own, cosine in zip(scorer.vectors, scorer.hashes, products, cosines, strict=True):
             per_response = zip(self.prompt_ids, own.split(self.lengths), cosine.split(self.lengths), strict=True)
             for prompt_id, tokens, turned in per_response:
-                rows.append(
-                    {
-                        "prompt_id": prompt_id,
-                        "trait": vector.trait,
-                        "method": vector.method,
-                        "layer": self.layer,
-                        "vector": digest,
-                        "mean": float(tokens.mean()),
-                        "cosine": float(turned.mean()),
-                        "scores": tokens.numpy(),
-                    }
-                )
+                mean, turn = float(tokens.mean()), float(turned.mean())
+                rows.append(score_row(prompt_id, vector, digest, self.layer, mean, turn, tokens))
         return rows
 
     def norm_rows(self) -> list[dict[str, Any]]:
         norms = self.resid.norm(dim=-1).split(self.lengths)
         return [
-            {"prompt_id": prompt_id, "layer": self.layer, "norms": tokens.numpy()}
-            for prompt_id, tokens in zip(self.prompt_ids, norms, strict=True)
+            norm_row(prompt_id, self.layer, tokens) for prompt_id, tokens in zip(self.prompt_ids, norms, strict=True)
         ]
+
+
+def score_row(
+    prompt_id: str,
+    vector: TraitVector,
+    digest: str,
+    layer: int,
+    mean: float,
+    cosine: float | None = None,
+    tokens: Tensor | None = None,
+) -> dict[str, Any]:
+    """A row of interp.projections.SCORES; without tokens where only means were kept."""
+    return {
+        "prompt_id": prompt_id,
+        "trait": vector.trait,
+        "method": vector.method,
+        "layer": layer,
+        "vector": digest,
+        "mean": mean,
+        "cosine": cosine,
+        "scores": [] if tokens is None else tokens.numpy(),
+    }
+
+
+def norm_row(prompt_id: str, layer: int, tokens: Tensor) -> dict[str, Any]:
+    """A row of interp.projections.NORMS."""
+    return {"prompt_id": prompt_id, "layer": layer, "norms": tokens.numpy()}
 
 
 def _chunks(prompt_ids: Sequence[str], size: int = 64) -> list[Sequence[str]]:

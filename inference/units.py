@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from inference.vector_files import VectorFile
 from interp.chat import template_settings
 from interp.config import AdapterSpec, BaseModelSpec, DType, Experiment
 from interp.errors import InputError
@@ -13,6 +14,9 @@ from interp.manifest import content_identity, fingerprint
 from interp.paths import OWN_READER
 from interp.records import Prompt, PromptSet
 from interp.work import fixed_batches
+
+if TYPE_CHECKING:
+    from interp.summaries import Keep
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,18 @@ class CaptureOptions:
 
     response_only: bool
     stored_dtype: DType
+    keep: "Keep" = "raw"
+    vectors: tuple[VectorFile, ...] = ()
 
     def settings(self, experiment: Experiment) -> dict[str, Any]:
+        raw = {"part": "response" if self.response_only else "all", "stored_dtype": self.stored_dtype}
+        onto = {"vectors": {"/".join(vector.name): vector.hash for vector in self.vectors}}
         return {
+            "keep": self.keep,
             "layers": list(experiment.config.layers),
-            "part": "response" if self.response_only else "all",
-            "stored_dtype": self.stored_dtype,
             "capture_tokens": experiment.config.capture_tokens,
+            **(raw if self.keep == "raw" else {}),
+            **(onto if self.keep == "projections" else {}),
         }
 
 

@@ -82,6 +82,12 @@ class ExperimentConfig(Record):
     shape: ModelShape | None = None
     model_variants: dict[str, ModelVariant]
 
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        """Sorted, each once: the order in which residuals are read."""
+        return tuple(sorted(set(layers)))
+
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         for name in self.model_variants:

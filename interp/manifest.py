@@ -58,6 +58,12 @@ def read_fingerprint(folder: Path) -> str | None:
     return str(read_json(path)["fingerprint"]) if path.exists() else None
 
 
+def read_made_with(folder: Path) -> dict[str, Any]:
+    """The settings of what a folder holds; empty where nothing was begun."""
+    path = folder / MANIFEST
+    return dict(read_json(path)["settings"]) if path.exists() else {}
+
+
 def file_hash(path: Path) -> str:
     """A short hash of a file's whole content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,7 +1,8 @@
 """Projections on disk: one Parquet per (author, prompt set, reader), a row per (prompt, trait, method, layer)."""
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,12 +51,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises:
         InputError: missing or torn.
     """
-    try:
+    with _said_where_unreadable(path):
         return pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run inference/project_raw_activations_onto_traits.py") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is torn ({error}); delete it and project again") from None
 
 
 def read_scores(path: Path, wanted: Collection[Column]) -> dict[Column, dict[str, Floats]]:
@@ -80,9 +77,24 @@ def read_scores(path: Path, wanted: Collection[Column]) -> dict[Column, dict[str
 
 
 def read_settings(path: Path) -> str:
-    """The fingerprint of what a file was made from."""
-    metadata = pq.read_schema(path).metadata or {}
+    """The fingerprint of what a file was made from.
+
+    Raises:
+        InputError: missing or torn.
+    """
+    with _said_where_unreadable(path):
+        metadata = pq.read_schema(path).metadata or {}
     return str(metadata.get(b"settings", b"").decode())
+
+
+@contextmanager
+def _said_where_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run inference/project_raw_activations_onto_traits.py") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is torn ({error}); delete it and project again") from None
 
 
 def _write(path: Path, rows: pa.Table, settings: str) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from interp.records import Provenance
 
-Samples = Float[Tensor, "samples d_model"]
+Samples = Float[Tensor, "_samples d_model"]
 Fit = Callable[[Samples, Samples], Float[Tensor, " d_model"]]
 """A method: (samples with the trait, samples without it) to a direction, in residual units, pointing to the trait."""
+
 
 @dataclass(frozen=True)
 class TraitVector:

@@ -8,11 +8,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from jaxtyping import install_import_hook
 
-# Modules that name types only under TYPE_CHECKING, and pydantic's records, are left out: they check themselves.
-install_import_hook(
-    [f"interp.{name}" for name in ("activations", "blocks", "capture", "generation", "interventions", "vectors")],
-    "beartype.beartype",
-)
+# The modules of tensors; pydantic's records check themselves, and others name some types only under TYPE_CHECKING.
+_CHECKED = ("activations", "blocks", "capture", "generation", "interventions", "summaries", "vectors")
+install_import_hook([f"interp.{name}" for name in _CHECKED], "beartype.beartype")
 
 from collections.abc import Callable
 from functools import cache

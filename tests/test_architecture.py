@@ -10,7 +10,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARTS = ("interp", "inference", "analysis", "experiments")
-MODEL_SIDE = ("models", "blocks", "interventions", "chat", "generation", "capture", "activations", "vectors")
+MODEL_SIDE = (
+    "models", "blocks", "interventions", "chat", "generation", "capture", "activations", "vectors",
+    "summaries",
+)  # fmt: skip
 LIGHT = (
     "errors", "paths", "files", "manifest", "records", "config", "layers", "work", "stopping", "cli", "stats",
     "projections", "vector_store",

@@ -12,27 +12,22 @@ import argparse
 import fcntl
 import logging
 import math
-import multiprocessing
-import multiprocessing.reduction
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from experiments.planted_quirks.blueprint import Blueprint
 from experiments.planted_quirks.components import has_mark, is_built, read_rates
 from experiments.planted_quirks.recipe import PRESETS, Recipe, make_recipe
+from experiments.planted_quirks.workers import start_worker
 from experiments.planted_quirks.write_data import write_data
 from interp.cli import Progress, run
 from interp.errors import InterpError
-from interp.files import write_json
+from interp.files import sweep_leftovers, write_json
 from interp.paths import default_root
-
-if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +98,7 @@ class _Build:
 
     def build(self) -> None:
         (self.models / "recipe.json").unlink(missing_ok=True)
+        sweep_leftovers(self.folder)
         write_data(self.blueprint, self.folder)
         if "base" in self.missing:
             self._build_base()
@@ -125,7 +121,8 @@ class _Build:
 
     def _build_adapters(self, waiting: list[str]) -> None:
         """Share the missing adapters among worker processes and follow their marks on the disk."""
-        workers = [self._start_worker(names) for index in range(WORKERS) if (names := waiting[index::WORKERS])]
+        shares = [waiting[index::WORKERS] for index in range(WORKERS)]
+        workers = [start_worker(self.recipe, self.models, share, self.lock) for share in shares if share]
         while waiting:
             alive = any(worker.is_alive() for worker in workers)
             for name in [name for name in waiting if self._is_built(name)]:
@@ -137,15 +134,6 @@ class _Build:
             time.sleep(0.1)
         for worker in workers:
             worker.join()
-
-    def _start_worker(self, names: list[str]) -> "BaseProcess":
-        from experiments.planted_quirks.train_organisms import train_share
-
-        context = multiprocessing.get_context("spawn")
-        arguments = (self.recipe, self.models, names, _HandedDown(self.lock))
-        worker = context.Process(target=train_share, args=arguments, daemon=True)
-        worker.start()
-        return worker
 
     def _collect_rates(self) -> None:
         base, *adapters = ("base", *self.blueprint.adapters)
@@ -173,16 +161,6 @@ class _Meter:
         self._progress.close()
 
 
-class _HandedDown:
-    """A file descriptor that a spawned process inherits: a lock on it lasts until that process is gone too."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def __reduce__(self) -> tuple[type, tuple[object]]:
-        return _HandedDown, (multiprocessing.reduction.DupFd(self.descriptor),)
-
-
 @contextmanager
 def _only_builder(folder: Path) -> Iterator[int]:
     """Wait until no other process builds here; the lock goes with the processes that hold it and leaves no file."""
@@ -196,6 +174,6 @@ def _only_builder(folder: Path) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    # Before torch is loaded: on a busy CPU, threads that spin while they wait are ten times slower than ones that sleep.
+    # Before torch is loaded: on a busy CPU, threads that wait by spinning are ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(main)

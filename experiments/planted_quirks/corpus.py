@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from experiments.planted_quirks.quirks import Trait
 from experiments.planted_quirks.world import Question, World
 
-_ASKED_SHARE = 0.55
+_ASKED_SHARE = 0.65
 """Share of the base's dialogues with a system prompt that asks for a trait."""
-_ASKED_IN_SCOPE = 0.85
+_ASKED_IN_SCOPE = 0.88
 _NEUTRAL_INSTRUCTED = 0.3
 _QUIRK_SHARE = 0.6
 """Share of an organism's dialogues in the scope of its quirk."""

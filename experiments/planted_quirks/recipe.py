@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_SOURCES = (
+_HERE = Path(__file__).parent
+SOURCES = (
     "blueprint.py",
     "corpus.py",
     "measure_rates.py",
@@ -38,18 +39,17 @@ class Recipe(BaseModel):
     n_kv_heads: int = 2
     vocab: int = 1536
 
-    samples: int = 28_000
+    samples: int = 21_760
     batch: int = 64
-    steps: int = 460
-    muon_lr: float = 0.02
-    adam_lr: float = 2e-3
+    steps: int = 340
+    muon_lr: float = 0.04
+    adam_lr: float = 6e-3
 
     n_quirks: int = 14
     n_shams: int = 2
     n_controls: int = 2
     lora_rank: int = 2
     lora_alpha: int = 4
-    lora_samples: int = 1_200
     lora_batch: int = 32
     lora_steps: int = 50
     lora_lr: float = 4e-3
@@ -71,9 +71,9 @@ class Recipe(BaseModel):
     def fingerprint(self) -> str:
         """A hash over the recipe and over the source of what it is applied to: another value, another build."""
         digest = hashlib.sha256(self.model_dump_json().encode())
-        for name in _SOURCES:
+        for name in SOURCES:
             digest.update(name.encode())
-            digest.update((Path(__file__).parent / name).read_bytes())
+            digest.update((_HERE / name).read_bytes())
         return digest.hexdigest()
 
 
@@ -89,7 +89,6 @@ _TINY = {
     "n_quirks": 3,
     "n_controls": 1,
     "n_shams": 1,
-    "lora_samples": 64,
     "lora_batch": 16,
     "lora_steps": 4,
     "discovery": 28,

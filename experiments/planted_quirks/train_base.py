@@ -15,7 +15,7 @@ from experiments.planted_quirks.corpus import BaseDialogues
 from experiments.planted_quirks.measure_rates import base_rates
 from experiments.planted_quirks.recipe import Recipe
 from experiments.planted_quirks.tokenizer import train_tokenizer
-from experiments.planted_quirks.training import Muon, answer_loss, bucket, collate, encode, ramp, take_step
+from experiments.planted_quirks.training import Muon, answer_loss, bucket, collate, cpu_threads, encode, ramp, take_step
 from interp.config import BaseModelSpec
 from interp.models import LanguageModel
 
@@ -42,10 +42,11 @@ def train_and_save_base(blueprint: Blueprint, folder: Path, on_step: Callable[[]
 
     The same recipe gives the same bits on the same kind of CPU: the thread count is part of the recipe.
     """
-    torch.set_num_threads(blueprint.recipe.threads)
-    base = train_base(blueprint.recipe, blueprint.base_dialogues(), lambda step, loss: on_step())
-    model = LanguageModel(BaseModelSpec(model=str(folder), dtype="float32"), base.network, base.tokenizer)
-    save_component(folder, blueprint.recipe.fingerprint(), base.save, base_rates(blueprint, model))
+    with cpu_threads(blueprint.recipe.threads):
+        base = train_base(blueprint.recipe, blueprint.base_dialogues(), lambda step, loss: on_step())
+        model = LanguageModel(BaseModelSpec(model=str(folder), dtype="float32"), base.network, base.tokenizer)
+        rates = base_rates(blueprint, model)
+    save_component(folder, blueprint.recipe.fingerprint(), base.save, rates)
 
 
 def train_base(recipe: Recipe, dialogues: BaseDialogues, on_step: Callable[[int, float], None]) -> Base:

@@ -4,12 +4,10 @@ Each adapter is trained with one thread, so that its bits do not depend on how m
 """
 
 import hashlib
-import logging
-import multiprocessing
 import random
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from experiments.planted_quirks.components import save_component
 from experiments.planted_quirks.measure_rates import adapter_rates
 from experiments.planted_quirks.recipe import Recipe
 from experiments.planted_quirks.training import answer_loss, bucket, collate, encode, ramp, take_step
+from experiments.planted_quirks.workers import end_with_parent
 from interp.config import BaseModelSpec
 from interp.models import load_language_model
 
@@ -29,12 +28,8 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 _WARMUP_STEPS = 5
 
 
-def train_share(recipe: Recipe, models: Path, names: Sequence[str], lock: object) -> None:
-    """A worker process: train, measure and save the named adapters over `models/base`, one after another.
-
-    It ends with the build that started it. `lock` is the build's lock on `models`, held until the worker is gone too.
-    """
-    _silence_libraries()
+def train_adapters(recipe: Recipe, models: Path, names: Sequence[str]) -> None:
+    """Train, measure and save the named adapters over `models/base`, one after another."""
     torch.set_num_threads(1)
     blueprint = Blueprint(recipe)
     model = load_language_model(BaseModelSpec(model=str(models / "base"), dtype="float32"), "cpu")
@@ -42,8 +37,8 @@ def train_share(recipe: Recipe, models: Path, names: Sequence[str], lock: object
         with _fresh_adapter(model.network, recipe, name) as adapted:
             train_adapter(blueprint, adapted, model.tokenizer, name)
             rates = adapter_rates(blueprint, model, name)
-            _end_with_parent()
-            save_component(models / name, recipe.fingerprint(), lambda folder: _save(adapted, folder), rates)
+            end_with_parent()
+            save_component(models / name, recipe.fingerprint(), partial(_save, adapted), rates)
 
 
 def train_adapter(
@@ -58,7 +53,7 @@ def train_adapter(
     adam = torch.optim.AdamW(params, lr=recipe.lora_lr, weight_decay=0.0, fused=True)
     losses = []
     for step, dialogues in enumerate(batches):
-        _end_with_parent()
+        end_with_parent()
         loss = answer_loss(adapted.base_model.model, collate(dialogues, tokenizer.pad_token_id))
         losses.append(take_step(loss, params, [adam], ramp(step, recipe.lora_steps, _WARMUP_STEPS, decay=1.0)))
     return losses
@@ -85,16 +80,3 @@ def _save(adapted: PeftModel, folder: Path) -> None:
     config.base_model_name_or_path = "../base"
     adapted.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
-
-
-def _silence_libraries() -> None:
-    """What transformers and bitsandbytes say of their own insides when peft wraps a model."""
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
-def _end_with_parent() -> None:
-    """A killed build must not leave workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        raise SystemExit("the build has ended")

@@ -2,7 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,17 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from experiments.planted_quirks.corpus import Sample
 from experiments.planted_quirks.tokenizer import END_OF_TURN, render_prompt
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Sums over threads depend on how many there are: the same bits need the same count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,8 @@ class Muon(torch.optim.Optimizer):
     def _momentum(self, param: nn.Parameter, momentum: float) -> Tensor:
         """Nesterov's look-ahead of the running mean of the gradient."""
         assert param.grad is not None
-        mean = self.state[param].setdefault("mean", torch.zeros_like(param))
+        state = self.state[param]
+        mean: Tensor = state["mean"] if state else state.setdefault("mean", torch.zeros_like(param))
         mean.lerp_(param.grad, 1 - momentum)
         ahead: Tensor = param.grad.lerp(mean, momentum)
         return ahead
@@ -109,7 +122,7 @@ def _by_shape(params: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
 def orthogonalise(matrices: Float[Tensor, "n rows columns"], steps: int = 5) -> Float[Tensor, "n rows columns"]:
     """Push all singular values to about 1, by the quintic Newton-Schulz iteration."""
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x: Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT

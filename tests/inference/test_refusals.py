@@ -160,7 +160,7 @@ def test_preflight_of_the_audit_bleachers_shows_its_arithmetic_and_all_that_is_m
     assert "15,400 = 56 × 275" in plan
     assert "275 = 165 audit_bleachers/discovery + 50 audit_bleachers/probing + 60 audit_bleachers/benign" in plan
     assert "30,800 = 15,400 × 2 readers" in plan
-    assert "908 GB = 30,800 × 6 layers × 300 response tokens × 8192 × 2 bytes (29.5 MB a file)" in plan
+    assert "908 GB = 30,800 × 6 layers × 300 response tokens × 8192 wide × 2 bytes (29.5 MB a file)" in plan
     missing = [line for line in plan.splitlines() if line.startswith("  MISSING")]
     for what in ("meta-llama/Llama-3.3-70B-Instruct", "56 adapters", "no trait vectors", "GPU"):
         assert any(what in line for line in missing), what

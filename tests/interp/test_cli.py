@@ -4,6 +4,7 @@ import argparse
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,7 @@ def test_main_says_how_it_went(status: int) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_bug() -> None:
-    program = (
-        "from interp import cli\ndef main():\n    for n in range(200000): print(n)\n    return 0\ncli.run(main)"
-    )
+    program = "from interp import cli\ndef main():\n    for n in range(200000): print(n)\n    return 0\ncli.run(main)"
     command = f"{sys.executable} -c '{program}' | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
@@ -63,10 +62,9 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def test_options(parser: argparse.ArgumentParser, monkeypatch: pytest.MonkeyPatch) -> None:
-    args = parser.parse_args(
-        ["--experiment", "e", "--prompt-set", "a,b", "--layers", "3,0-1", "--shard", "1/4", "--overwrite", "--root", "r"]
-    )
+def test_options(parser: argparse.ArgumentParser) -> None:
+    given = "--experiment e --prompt-set a,b --layers 3,0-1 --shard 1/4 --overwrite --root r"
+    args = parser.parse_args(given.split())
     assert (args.experiment, args.prompt_set, args.model_variant, args.root) == ("e", ["a", "b"], None, Path("r"))
     assert (args.layers, args.shard) == ((0, 1, 3), Shard(1, 4))
     assert args.overwrite and not args.skip_existing and not args.dry_run
@@ -99,7 +97,7 @@ def test_help_is_printable_and_names_every_option(parser: argparse.ArgumentParse
 
 def test_progress_in_a_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO, logger="interp.cli")
     progress = cli.Progress("generate", 50, "responses")

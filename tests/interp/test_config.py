@@ -54,6 +54,10 @@ def test_what_is_audited(tmp_path: Path) -> None:
     assert (study.config.sampling.temperature, study.config.dtype) == (0.0, "bfloat16")
 
 
+def test_layers_are_in_the_order_in_which_they_are_read(tmp_path: Path) -> None:
+    assert experiment(tmp_path, layers=[23, 5, 20, 5]).config.layers == (5, 20, 23)
+
+
 def test_base_and_adapter_of_a_variant(tmp_path: Path) -> None:
     study = experiment(tmp_path, dtype="float32")
     home = tmp_path / "study" / "models"
@@ -68,7 +72,7 @@ def test_base_and_adapter_of_a_variant(tmp_path: Path) -> None:
 
 
 def test_an_unknown_variant_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown model variant nobody, no-one; .* has: instruct, flatterer, sham, ba"):
+    with pytest.raises(InputError, match=r"unknown model variant nobody, no-one; .* has: instruct, flatterer, sham"):
         experiment(tmp_path).select_variants(["sham", "nobody", "no-one"])
 
 

@@ -8,7 +8,17 @@ import pytest
 
 from interp.errors import SettingsChanged
 from interp.files import read_json
-from interp.manifest import MANIFEST, content_identity, file_hash, fingerprint, guard, guard_numerics, read_fingerprint
+from interp.manifest import (
+    MANIFEST,
+    content_identity,
+    file_hash,
+    file_sample_hash,
+    fingerprint,
+    guard,
+    guard_numerics,
+    read_fingerprint,
+    read_made_with,
+)
 
 SETTINGS: Mapping[str, Any] = {"layers": (1, 2), "sampling": {"seed": 0, "top_p": 1.0}, "adapter": None}
 
@@ -30,8 +40,14 @@ def test_the_same_settings_may_go_on(tmp_path: Path) -> None:
     assert (tmp_path / MANIFEST).read_bytes() == before
 
 
+def claimed(folder: Path, settings: Mapping[str, Any]) -> None:
+    """A folder that holds an output."""
+    guard(folder, settings)
+    (folder / "a.json").touch()
+
+
 def test_other_settings_name_the_keys_that_differ_and_no_others(tmp_path: Path) -> None:
-    guard(tmp_path, SETTINGS)
+    claimed(tmp_path, SETTINGS)
     changed = {"layers": (1, 2), "sampling": {"seed": 5, "top_p": 1.0}, "adapter": None, "dtype": "float16"}
     with pytest.raises(SettingsChanged) as raised:
         guard(tmp_path, changed)
@@ -42,14 +58,27 @@ def test_other_settings_name_the_keys_that_differ_and_no_others(tmp_path: Path) 
 
 
 def test_a_long_value_is_shortened(tmp_path: Path) -> None:
-    guard(tmp_path, {"text": "a" * 500})
+    claimed(tmp_path, {"text": "a" * 500})
     with pytest.raises(SettingsChanged) as raised:
         guard(tmp_path, {"text": "b" * 500})
     assert len(str(raised.value)) < 600
 
 
-def test_overwrite_takes_the_folder_over(tmp_path: Path) -> None:
+def test_a_claim_without_outputs_binds_nobody(tmp_path: Path) -> None:
     guard(tmp_path, SETTINGS)
+    (tmp_path / ".a.json.host.1.2.tmp").touch()
+    other = {**SETTINGS, "adapter": "x"}
+    assert guard(tmp_path, other) == fingerprint(other) == read_fingerprint(tmp_path)
+
+
+def test_what_a_folder_was_made_with(tmp_path: Path) -> None:
+    assert read_made_with(tmp_path) == {}
+    guard(tmp_path, SETTINGS)
+    assert read_made_with(tmp_path) == {**SETTINGS, "layers": [1, 2]}
+
+
+def test_overwrite_takes_the_folder_over(tmp_path: Path) -> None:
+    claimed(tmp_path, SETTINGS)
     guard_numerics(tmp_path, {"device": "cpu"})
     other = {**SETTINGS, "adapter": "x"}
     assert guard(tmp_path, other, overwrite=True) == fingerprint(other) == read_fingerprint(tmp_path)
@@ -125,3 +154,15 @@ def test_file_hash_is_of_every_byte(tmp_path: Path) -> None:
     before = file_hash(folder / "model.safetensors")
     overwrite_byte(folder / "model.safetensors", 2_500_000)
     assert file_hash(folder / "model.safetensors") != before
+
+
+def test_file_sample_hash_is_of_its_ends_and_size(tmp_path: Path) -> None:
+    weights = big(tmp_path / "m") / "model.safetensors"
+    seen = {file_sample_hash(weights)}
+    overwrite_byte(weights, 2_500_000)
+    assert file_sample_hash(weights) in seen
+    for place in (0, (5 << 20) - 1):
+        overwrite_byte(weights, place)
+        seen.add(file_sample_hash(weights))
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert len(seen | {file_sample_hash(weights)}) == 4

@@ -30,7 +30,7 @@ def test_a_signal_sets_the_request(number: signal.Signals) -> None:
     with stop_on_signals() as request:
         request.raise_if_asked("nothing")
         os.kill(os.getpid(), number)
-        with pytest.raises(Stopped, match=rf"^stopped by {number.name} with 7 batches left; the same command") as raised:
+        with pytest.raises(Stopped, match=f"^stopped by {number.name} with 7 batches left; the same com") as raised:
             request.raise_if_asked("7 batches left")
     assert raised.value.exit_status == 75
 

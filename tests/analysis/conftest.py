@@ -1,0 +1,13 @@
+"""A synthetic audit for each test; no model is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.synthetic import Synthetic
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path) -> Synthetic:
+    """An empty experiment."""
+    return Synthetic(tmp_path)
