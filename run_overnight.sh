@@ -6,6 +6,7 @@
 #                                            quirks, then audits them (a CPU, 2 cores; under 20 minutes, installing included)
 #   bash run_overnight.sh --seed 1           the same with other words, data, weights and prompts
 #   bash run_overnight.sh audit-bleachers    56 organisms on a 70B model (one 80 GB GPU; a night)
+#   bash run_overnight.sh audit-bleachers --keep projections     options after the name go to phases 1 and 2
 #
 # Stop it when you like: the same command does what is left. INTERP_ROOT puts what it makes on another disk.
 set -euo pipefail
@@ -17,15 +18,17 @@ source setup_env.sh
 # What is audited
 if [[ $# -eq 0 || "$1" == --* ]]; then
   experiment="$("$INTERP_PYTHON" -m experiments.planted_quirks.build "$@")"
+  options=()
 else
   experiment="$1"
+  options=("${@:2}")
 fi
 ask=(--experiment "$experiment")
-keep=("${ask[@]}" --response-only --skip-existing)
+capture=("${ask[@]}" --response-only "${options[@]}")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Before the night: everything that is missing, now and not at three in the morning
-"$INTERP_PYTHON" inference/preflight.py "${ask[@]}" --response-only --vectors-later
+"$INTERP_PYTHON" inference/preflight.py "${capture[@]}" --vectors-later --measure
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Trait vectors from the clean model
@@ -33,11 +36,11 @@ keep=("${ask[@]}" --response-only --skip-existing)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Phase 1: organisms answer, and read their own answers
-"$INTERP_PYTHON" inference/generate_responses.py "${keep[@]}"
+"$INTERP_PYTHON" inference/generate_responses.py "${capture[@]}" --skip-existing
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Phase 2: the clean model reads the same answers
-"$INTERP_PYTHON" inference/replay_responses.py "${keep[@]}"
+"$INTERP_PYTHON" inference/replay_responses.py "${capture[@]}" --skip-existing
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Phase 3: both readings onto the trait vectors

@@ -3,7 +3,8 @@
 Reads   config, prompt sets, trait vectors, and (where they can be reached) model and adapter configs.
 Prints  the plan with its arithmetic, then every problem. Exit status 0 only when nothing is missing.
 
-`--measure` also loads the model, verifies that hooks see and change what they should, and times a batch.
+`--measure` also loads the model, verifies that hooks see and change what they should, and times a batch, unless phases
+1 and 2 have nothing left to do.
 
 Example: python inference/preflight.py --experiment audit-bleachers --response-only
 """
@@ -11,15 +12,20 @@ Example: python inference/preflight.py --experiment audit-bleachers --response-o
 import argparse
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from inference.checks import Findings, check_adapters, check_disk, check_model, check_vectors
+from inference.extract_trait_vectors import METHOD_NAMES
 from inference.options import capture_options, model_phase_parser, read_capture_options, read_experiment
 from inference.plan import Plan, make_plan
+from inference.status import author_status
 from inference.units import CaptureOptions, plan_units
+from inference.vector_files import VectorFile
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
 from interp.files import human_bytes
+from interp.vector_store import list_vectors
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,20 @@ def measure(experiment: Experiment, plan: Plan, options: CaptureOptions, args: a
     print(f"  at most           {cli.duration(total * found.longest_factor)}, if every response ran to its limit")
 
 
+def planned_options(args: argparse.Namespace, experiment: Experiment) -> CaptureOptions:
+    """What will be kept; with --vectors-later, vectors that are still to be made count as one per trait and method."""
+    if not args.vectors_later or list_vectors(experiment.paths.vectors):
+        return read_capture_options(args, experiment)
+    later = tuple(VectorFile(Path(trait) / method, "") for trait in experiment.paths.trait_names for method in METHOD_NAMES)
+    return CaptureOptions(args.response_only, args.dtype, args.keep, later)
+
+
+def responses_left(experiment: Experiment, plan: Plan) -> bool:
+    """Whether phases 1 and 2 have anything left to do."""
+    statuses = (author_status(experiment, author, plan.prompt_sets) for author in plan.authors)
+    return any(count.left for status in statuses for name, count in status.items() if name != "projected")
+
+
 def check_everything(experiment: Experiment, plan: Plan, needs_vectors: bool) -> Findings:
     """All problems, not only the first."""
     findings = Findings()
@@ -76,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = read_experiment(args)
-    options = read_capture_options(args, experiment)
+    options = planned_options(args, experiment)
     plan = make_plan(experiment, args.model_variant, args.prompt_set, options)
     findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later)
     print_plan(experiment, plan)
@@ -86,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  MISSING           {problem}")
     if findings.problems:
         raise InputError(f"preflight of {experiment.name}: {len(findings.problems)} problems, listed above")
-    if args.measure:
+    if args.measure and responses_left(experiment, plan):
         measure(experiment, plan, options, args)
     print("  ready")
     return 0

@@ -39,13 +39,12 @@ class Synthetic:
         self, variants: Mapping[str, str | None], prompt_sets: Sequence[str], layers: Sequence[int] = (1,)
     ) -> None:
         """`variants`: each author and the trait that it was given; None makes it a sham."""
-        adapted = {
-            name: {"model": "./base", "adapter": f"./{name}", "role": "organism" if truth else "sham", "truth": truth}
-            for name, truth in variants.items()
-        }
+        all_variants: dict[str, dict[str, str | None]] = {CLEAN: {"model": "./base", "role": "reader"}}
+        for name, truth in variants.items():
+            role = "organism" if truth else "sham"
+            all_variants[name] = {"model": "./base", "adapter": f"./{name}", "role": role, "truth": truth}
         content = {"clean_reader": CLEAN, "layers": list(layers), "prompt_sets": list(prompt_sets)}
-        reader = {CLEAN: {"model": "./base", "role": "reader"}}
-        write_json(self.paths.folder / "config.json", {**content, "model_variants": {**reader, **adapted}})
+        write_json(self.paths.folder / "config.json", {**content, "model_variants": all_variants})
 
     def write_prompts(self, prompt_set: str, ids: Sequence[str]) -> None:
         """Each prompt asks `What of <id>?` in a category of its own."""

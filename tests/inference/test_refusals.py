@@ -166,13 +166,15 @@ def test_preflight_of_the_audit_bleachers_shows_its_arithmetic_and_all_that_is_m
         assert any(what in line for line in missing), what
 
 
-def test_preflight_of_a_ready_experiment_measures_and_is_content(
-    done: Audit, capsys: pytest.CaptureFixture[str]
+def test_preflight_measures_what_is_left_to_do(
+    fresh: Audit, audited: Audit, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = ["--experiment", done.name, "--root", str(done.root), "--response-only"]
-    assert preflight.main([*where, "--measure", "--overwrite"]) == 0
-    output = capsys.readouterr().out
-    assert "measured" in output and "ready" in output
+    for audit, measured in ((fresh, True), (audited, False)):
+        where = ["--experiment", audit.name, "--root", str(audit.root), "--response-only"]
+        assert preflight.main([*where, "--measure", "--vectors-later"]) == 0
+        output = capsys.readouterr().out
+        assert "ready" in output
+        assert ("measured" in output) == measured
 
 
 def test_preflight_finds_a_broken_adapter(fresh: Audit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_torn_files_are_one_line(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"layers": [1]}, torch.zeros(2), {"keep": Path("x")}], ids=["few", "plain", "code"]
+    "content", [{"layers": [1]}, torch.zeros(2), {"keep": Path("x")}], ids=["few", "bare", "code"]
 )
 def test_foreign_files_are_one_line(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "x.pt")

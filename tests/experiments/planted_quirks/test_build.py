@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from experiments.planted_quirks import build, workers
+from experiments.planted_quirks import build
 from experiments.planted_quirks.blueprint import Blueprint
 from experiments.planted_quirks.recipe import make_recipe
 from interp.config import Experiment
@@ -144,7 +145,7 @@ def test_another_recipe_is_built_anew(built: Path, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_fails_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "start_worker", lambda *_: workers.multiprocessing.Process(target=int))
+    monkeypatch.setattr(build, "start_worker", lambda *_: multiprocessing.get_context("spawn").Process(target=int))
     monkeypatch.setattr(build, "is_built", lambda folder, fingerprint: folder.name == "base")
     with pytest.raises(InterpError, match=r"without flattery.*traceback above"):
         build.build_experiment(RECIPE, tmp_path)
