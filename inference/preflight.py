@@ -66,8 +66,8 @@ def planned_options(args: argparse.Namespace, experiment: Experiment) -> Capture
     """What will be kept; with --vectors-later, vectors that are still to be made count as one per trait and method."""
     if not args.vectors_later or list_vectors(experiment.paths.vectors):
         return read_capture_options(args, experiment)
-    later = tuple(VectorFile(Path(trait) / method, "") for trait in experiment.paths.trait_names for method in METHOD_NAMES)
-    return CaptureOptions(args.response_only, args.dtype, args.keep, later)
+    names = [Path(trait) / method for trait in experiment.paths.trait_names for method in METHOD_NAMES]
+    return CaptureOptions(args.response_only, args.dtype, args.keep, tuple(VectorFile(name, "") for name in names))
 
 
 def responses_left(experiment: Experiment, plan: Plan) -> bool:

@@ -22,6 +22,7 @@ def run(main: Callable[[], int]) -> None:
     """Run a script's `main` and end the process: 0, or the error's status and one line on stderr."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads ruin one another on a shared machine
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")  # its errors reach the user as one line of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

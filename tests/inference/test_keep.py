@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def audit_keeping(audit: Audit, keep: str) -> None:
     audit.run("project", *only, "--skip-existing")
 
 
-def rows_of(audit: Audit) -> list[dict[str, object]]:
+def rows_of(audit: Audit) -> list[dict[str, Any]]:
     paths = Experiment(audit.name, audit.root).paths
     return list(read_table(paths.projections(audit.organisms()[0], "discovery", "instruct")).to_pylist())
 
