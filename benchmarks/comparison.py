@@ -64,6 +64,9 @@ def whole(run: SideRun) -> Cost:
     return sum((report.total for report in run.phases.values()), Cost())
 
 
+generation_and_capture = _sum_of(("generate", ["generation", "capture"]))
+"""Together, since the baseline captures while it decodes."""
+
 STAGES: dict[str, Callable[[SideRun], Cost]] = {
     "load + swap": _sum_of(("generate", ["load"]), ("replay", ["load"])),
     "generation": _sum_of(("generate", ["generation"])),

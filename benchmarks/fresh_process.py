@@ -52,14 +52,15 @@ def measure_phase(phase: PhaseFunction, job: Job) -> PhaseReport:
 def _measured(phase: PhaseFunction, job: Job) -> PhaseReport:
     import torch
 
-    from benchmarks.stopwatch import Stopwatch
+    from benchmarks.stopwatch import UNCOUNTED, Stopwatch
 
     start = resident_bytes("VmRSS")
     watch = Stopwatch()
     phase(job, watch)
     watch.lap()
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    return PhaseReport(stages=watch.stages, peak_bytes=resident_bytes("VmHWM") - start, gpu_peak_bytes=gpu)
+    stages = {name: cost for name, cost in watch.stages.items() if name != UNCOUNTED}
+    return PhaseReport(stages=stages, peak_bytes=resident_bytes("VmHWM") - start, gpu_peak_bytes=gpu)
 
 
 def resident_bytes(field: str) -> int:

@@ -26,7 +26,7 @@ class Job:
 
 
 class PhaseReport(Record):
-    """What a phase took. `peak_bytes`: largest resident memory above that of a process which has only imported."""
+    """What a phase took. `peak_bytes`: largest resident memory above that of a process that has only imported."""
 
     stages: dict[str, Cost]
     peak_bytes: int

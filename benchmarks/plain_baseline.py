@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks.jobs import Job, PhaseName
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.stopwatch import UNCOUNTED, Stopwatch
 
 Steps = dict[int, list[torch.Tensor]]
 
@@ -62,13 +62,14 @@ class _Baseline:
         return _made(self.folder / "inference" / self.reader / "raw" / "residual" / f"{prompt_set}_replay_{organism}")
 
     def load(self, variant: str) -> tuple[Any, Any]:
-        """The variant's model and tokenizer, from disk; what was there before is let go first."""
+        """The variant's model and tokenizer, from disk. The one before goes first, free of charge: a command's end."""
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         chosen = self.config["model_variants"][variant]
-        with self.watch.stage("load"):
+        with self.watch.stage(UNCOUNTED):
             gc.collect()
+        with self.watch.stage("load"):
             tokenizer = AutoTokenizer.from_pretrained(chosen["model"], revision=chosen["revision"])
             model = AutoModelForCausalLM.from_pretrained(
                 chosen["model"],

@@ -10,6 +10,8 @@ from interp.records import Record
 Result = TypeVar("Result")
 
 OTHER = "other"
+UNCOUNTED = "uncounted"
+"""What a stage of this name takes is left out of every sum."""
 
 
 class Cost(Record):

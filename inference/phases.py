@@ -3,7 +3,7 @@
 import argparse
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ from inference.plan import read_shape
 from inference.units import Inventory, Unit, refuse_existing
 from interp import cli
 from interp.config import BaseModelSpec, Experiment
-from interp.files import sweep_leftovers
+from interp.files import list_names, sweep_leftovers
 from interp.layers import check_layers
-from interp.manifest import guard, guard_numerics
+from interp.manifest import fingerprint, guard, guard_numerics, read_fingerprint
 from interp.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -89,15 +89,23 @@ def _refuse_any_existing(phase: Phase, units: Sequence[Unit], inventory: Invento
 
 
 def _claim_folders(phase: Phase, units: Sequence[Unit], overwrite: bool) -> None:
-    """Check or write every folder's manifest; with `overwrite`, remove the units' own files first."""
-    if overwrite:
-        for unit in units:
-            for folder, suffix in phase.folders(unit).items():
-                for prompt in unit.prompts:
-                    (folder / f"{prompt.id}{suffix}").unlink(missing_ok=True)
+    """Check or write every folder's manifest; with `overwrite`, remove what is going to be made again first."""
     for folder, owner in {folder: unit for unit in units for folder in phase.folders(unit)}.items():
         sweep_leftovers(folder)
-        guard(folder, phase.settings(owner, folder), overwrite)
+        settings = phase.settings(owner, folder)
+        if overwrite:
+            own = {prompt.id for unit in units if folder in phase.folders(unit) for prompt in unit.prompts}
+            same = read_fingerprint(folder) == fingerprint(settings)
+            _remove_outputs(folder, phase.folders(owner)[folder], own if same else None)
+        guard(folder, settings, overwrite)
+
+
+def _remove_outputs(folder: Path, suffix: str, prompt_ids: Collection[str] | None) -> None:
+    """Remove the files of some prompts; of all (None) where the settings change, lest two kinds stand side by side."""
+    for name in list_names(folder):
+        is_output = name.endswith(suffix) and not name.startswith("_")
+        if is_output and (prompt_ids is None or name.removesuffix(suffix) in prompt_ids):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, stop: StopRequest) -> None:
