@@ -24,10 +24,18 @@ SIDES: dict[SideName, dict[PhaseName, PhaseFunction]] = {
 
 
 class SideRun(Record):
-    """One audit by one side; `bytes`: what it left on disk, by kind of file."""
+    """One audit by one side.
+
+    Attributes:
+        bytes: what it left on disk, by kind of file.
+        commands: how many it is run as.
+        starts: what starting all of them costs, from the starts that were measured before and after the repeat.
+    """
 
     phases: dict[PhaseName, PhaseReport]
     bytes: dict[str, int]
+    commands: int
+    starts: Cost
 
     @property
     def peak_bytes(self) -> int:
@@ -39,7 +47,7 @@ class SideRun(Record):
 
 
 class Comparison(Record):
-    """Several repeats of both sides. `starts`: how many commands each side is; `start`: what starting one costs."""
+    """Several repeats of both sides; `agreement` is that of the last."""
 
     organisms: tuple[str, ...]
     prompts: dict[str, int]
@@ -48,8 +56,6 @@ class Comparison(Record):
     vectors: int
     repeats: tuple[dict[SideName, SideRun], ...]
     agreement: Agreement
-    starts: dict[SideName, int]
-    start: Cost
 
 
 def _sum_of(*parts: tuple[PhaseName, Sequence[str]]) -> Callable[[SideRun], Cost]:
@@ -66,6 +72,11 @@ def whole(run: SideRun) -> Cost:
 
 generation_and_capture = _sum_of(("generate", ["generation", "capture"]))
 """Together, since the baseline captures while it decodes."""
+
+def with_starts(run: SideRun) -> Cost:
+    """The whole audit and the starting of its commands."""
+    return whole(run) + run.starts
+
 
 STAGES: dict[str, Callable[[SideRun], Cost]] = {
     "load + swap": _sum_of(("generate", ["load"]), ("replay", ["load"])),
@@ -91,7 +102,6 @@ def compare_sides(
             for job in jobs.values():
                 shutil.rmtree(job.root)
     prompt_sets = {name: len(small.prompt_set(name).prompts) for name in small.config.prompt_sets}
-    folders = len(small.audited) * len(prompt_sets)
     return Comparison(
         organisms=tuple(small.audited),
         prompts=prompt_sets,
@@ -100,20 +110,29 @@ def compare_sides(
         vectors=len(list(small.paths.vectors.glob("*/*.safetensors"))),
         repeats=tuple(runs),
         agreement=compare(jobs["baseline"], jobs["ours"]),
-        starts={"baseline": 4 * folders, "ours": len(PHASES)},
-        start=process_start(),
     )
 
 
 def _run_interleaved(jobs: dict[SideName, Job], repeat: int, say: Callable[[str], None]) -> dict[SideName, SideRun]:
     order: list[SideName] = ["baseline", "ours"] if repeat % 2 == 0 else ["ours", "baseline"]
     reports: dict[SideName, dict[PhaseName, PhaseReport]] = {side: {} for side in order}
+    before = process_start()
     for phase in PHASES:
         for side in order:
             report = measure_phase(SIDES[side][phase], jobs[side])
             say(f"repeat {repeat + 1}, {phase}, {side}: {report.total.wall:.2f} s ({report.total.cpu:.2f} s of CPU)")
             reports[side][phase] = report
-    return {side: SideRun(phases=reports[side], bytes=_bytes_by_kind(jobs[side])) for side in order}
+    twice = before + process_start()
+    commands = {"baseline": plain_baseline.count_commands(jobs["baseline"]), "ours": len(PHASES)}
+    return {
+        side: SideRun(
+            phases=reports[side],
+            bytes=_bytes_by_kind(jobs[side]),
+            commands=commands[side],
+            starts=twice * (commands[side] / 2),
+        )
+        for side in order
+    }
 
 
 def _copied(small: Experiment, root: Path, threads: int) -> Job:
@@ -134,11 +153,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def process_start() -> Cost:
-    """What a command costs before its first line: the interpreter and the imports; the least of three."""
-    costs = []
-    for _ in range(3):
-        start = time.perf_counter()
-        program = "import torch, peft, transformers.models.llama.modeling_llama, time; print(time.process_time())"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        costs.append(Cost(wall=time.perf_counter() - start, cpu=float(done.stdout)))
-    return min(costs, key=lambda cost: cost.wall)
+    """What a command costs before its first line: the interpreter and the imports."""
+    start = time.perf_counter()
+    program = "import torch, peft, transformers.models.llama.modeling_llama, time; print(time.process_time())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return Cost(wall=time.perf_counter() - start, cpu=float(done.stdout))

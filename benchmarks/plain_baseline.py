@@ -83,6 +83,11 @@ class _Baseline:
             return model.eval(), tokenizer
 
 
+def count_commands(job: Job) -> int:
+    """How many commands a shell loop runs: for each organism and prompt set, phases 1 and 2, and 3 for each reader."""
+    return 4 * sum(1 for _ in _Baseline(job, Stopwatch()).each_set())
+
+
 # --- Phase 1 ----------------------------------------------------------------------------------------------------------
 
 

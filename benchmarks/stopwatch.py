@@ -26,7 +26,7 @@ class Cost(Record):
     def __sub__(self, other: "Cost") -> "Cost":
         return Cost(wall=self.wall - other.wall, cpu=self.cpu - other.cpu)
 
-    def __mul__(self, times: int) -> "Cost":
+    def __mul__(self, times: float) -> "Cost":
         return Cost(wall=self.wall * times, cpu=self.cpu * times)
 
 

@@ -135,6 +135,14 @@ def test_prompts_without_a_response_are_left_out_and_counted() -> None:
         np.testing.assert_allclose(getattr(holed, name), getattr(whole, name), err_msg=name)
 
 
+def test_a_score_that_is_missing_does_not_spoil_the_others() -> None:
+    differences = noise(11, authors=2, prompts=12, n_columns=3)
+    differences[0, 4, 1] = np.nan
+    found = summarised(differences)
+    for name in ("mean", "mean_low", "top", "top_high", "sd", "effect"):
+        assert np.isfinite(getattr(found, name)).all(), name
+
+
 def test_only_columns_that_every_author_has_are_compared() -> None:
     a, b, c = columns_of(3)
     values = noise(8, authors=2, prompts=9, n_columns=3)

@@ -68,6 +68,7 @@ def test_a_token_is_marked_among_its_neighbours() -> None:
     tokens = [f" {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     assert in_context(tokens, 10) == " e f g h i j⟦ k⟧ l m n o p q"
     assert in_context(tokens, 0, around=2) == "⟦ a⟧ b c"
+    assert in_context(tokens, 1, around=2) == " a⟦ b⟧ c d"
     assert in_context(tokens, 25, around=2) == " x y⟦ z⟧"
     assert in_context(tokens, 1, around=0) == "⟦ b⟧"
 

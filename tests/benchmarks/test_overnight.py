@@ -70,7 +70,8 @@ class TestTiny:
 
     def test_the_page_has_every_row(self, written: Written) -> None:
         rows = {line.split("|")[1].strip() for line in written.page.splitlines() if line.startswith("|")}
-        assert {*STAGES, "**whole audit**", "bytes on disk", "peak memory above the imports", TRUNCATED, CAPTURE} <= rows
+        assert {*STAGES, "**whole audit**", "bytes on disk", "peak memory above the imports"} <= rows
+        assert {TRUNCATED, BARE, HIDDEN_STATES, CAPTURE, CAPTURE_HALF} <= rows
         assert written.page.count("### ") == 2
 
     def test_nothing_tells_where_it_was_made(self, written: Written) -> None:

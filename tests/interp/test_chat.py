@@ -31,6 +31,15 @@ NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{{ messages[0]['content'] }}"
 )
+ALTERNATING = (
+    "{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}"
+    "{% endif %}"
+    "{{ loop.index }}[{{ message['content'] }}]"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ messages|length + 1 }}[{% endif %}"
+)
 ONLY_THE_LAST = "{{ messages[-1]['content'] }}"
 
 
@@ -112,6 +121,16 @@ def test_a_template_without_system_role_says_so() -> None:
     assert render(tokenizer, [ASK]) == ASK.content
     with pytest.raises(InputError, match="refuses this conversation: System role not supported"):
         prompt_ids(tokenizer, [SYSTEM, ASK])
+
+
+def test_the_next_turn_suits_a_template_that_counts_turns() -> None:
+    """As Gemma's and Mistral's, which refuse a conversation that the user did not begin."""
+    tokenizer = build_tokenizer(ALTERNATING)
+    reply = tokenizer(REPLY.content)["input_ids"]
+    grown = prompt_ids(tokenizer, [ASK]) + reply + continuation_ids(tokenizer, [ASK, REPLY, AGAIN])
+    assert grown == prompt_ids(tokenizer, [ASK, REPLY, AGAIN])
+    with pytest.raises(InputError, match="roles must alternate"):
+        continuation_ids(tokenizer, [ASK, AGAIN, REPLY, AGAIN])
 
 
 def test_a_template_that_forgets_replies_says_so() -> None:

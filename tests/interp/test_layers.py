@@ -1,3 +1,5 @@
+"""Layers from text, and against a model's range."""
+
 import pytest
 
 from interp.errors import InputError

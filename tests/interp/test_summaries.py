@@ -60,9 +60,7 @@ def test_torn_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "content", [{"layers": [1]}, torch.zeros(2), {"keep": Path("x")}], ids=["few", "bare", "code"]
-)
+@pytest.mark.parametrize("content", [{"layers": [1]}, torch.zeros(2), {"keep": Path("x")}], ids=["few", "bare", "code"])
 def test_foreign_files_are_one_line(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(InputError, match="is torn or no summary") as raised:
