@@ -236,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
     )
-    parser.add_argument("--top-n", type=int, default=20, help="how many to list (default: 20)")
+    parser.add_argument("--top-n", type=cli.positive, default=20, help="how many to list (default: 20)")
     parser.add_argument("--mode", choices=get_args(Mode), default="difference", help="default: difference")
     parser.add_argument("--rank-by", choices=RANKINGS, default="top5_mean", help="by organism (default: top5_mean)")
     parser.add_argument("--method", default="mean_difference", help="of the vectors (default: mean_difference)")

@@ -22,7 +22,7 @@ def model_phase_parser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[*shared, sampling_options()] if sampling else shared,
     )
-    parser.add_argument("--batch-size", type=int, help="prompts answered at once (default: the config's)")
+    parser.add_argument("--batch-size", type=cli.positive, help="prompts answered at once (default: the config's)")
     return parser
 
 
@@ -37,7 +37,7 @@ def capture_options() -> argparse.ArgumentParser:
         default="raw",
         help="raw: residuals; pooled: their mean over the response; projections: scores on the present vectors only",
     )
-    parser.add_argument("--capture-tokens", type=int, help="padded tokens per forced pass (default: the config's)")
+    parser.add_argument("--capture-tokens", type=cli.positive, help="padded tokens per pass (default: the config's)")
     return parser
 
 

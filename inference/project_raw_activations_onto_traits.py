@@ -176,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traits", type=cli.names, help="traits (default: all that have vectors)")
     parser.add_argument("--methods", type=cli.names, help="methods (default: all)")
     parser.add_argument("--layers", type=cli.layers_argument, help="0-based (default: the config's)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: the config's, else all cores)")
+    parser.add_argument("--threads", type=cli.positive, help="CPU threads (default: the config's, else all cores)")
     parser.add_argument("--json", action="store_true", help="also write one JSON per response and trait")
     return parser
 

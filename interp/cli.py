@@ -45,6 +45,13 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def positive(text: str) -> int:
+    """An option's number, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _or_argument_error(parse: Callable[[str], object]) -> Callable[[str], object]:
     """argparse drops the text of other errors."""
 
@@ -91,7 +98,7 @@ def device_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: cuda where there is one)")
     parser.add_argument(
-        "--threads", type=int, help="CPU threads; part of the settings on a CPU (default: the config's, else all cores)"
+        "--threads", type=positive, help="on a CPU part of the settings (default: the config's, else all cores)"
     )
     return parser
 

@@ -10,6 +10,8 @@ from interp.errors import SettingsChanged
 from interp.files import list_names, read_json, write_json
 
 MANIFEST = "_manifest.json"
+_WEIGHT_SUFFIXES = {".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".py"}
+"""Files that a model or tokenizer is made of; a README beside them is not part of what they are."""
 _SAMPLE = 1 << 20
 
 
@@ -27,7 +29,7 @@ def guard(folder: Path, settings: Mapping[str, Any], overwrite: bool = False) ->
     """
     path = folder / MANIFEST
     new = fingerprint(settings)
-    if path.exists() and not overwrite and any(not name.startswith("_") for name in list_names(folder)):
+    if path.exists() and not overwrite and _has_outputs(folder):
         before = read_json(path)
         if before.get("fingerprint") != new:
             raise SettingsChanged(_difference(folder, before.get("settings", {}), _as_stored(settings)))
@@ -46,10 +48,14 @@ def guard_numerics(folder: Path, numerics: Mapping[str, Any]) -> None:
     """
     path = folder / MANIFEST
     content = read_json(path)
-    if content["numerics"] is None:
+    if content["numerics"] is None or not _has_outputs(folder):
         write_json(path, {**content, "numerics": dict(numerics)})
     elif content["numerics"] != _as_stored(numerics):
         raise SettingsChanged(_difference(folder, content["numerics"], _as_stored(numerics)))
+
+
+def _has_outputs(folder: Path) -> bool:
+    return any(not name.startswith("_") for name in list_names(folder))
 
 
 def read_fingerprint(folder: Path) -> str | None:
@@ -78,7 +84,7 @@ def content_identity(source: str, revision: str | None) -> dict[str, Any]:
     if not folder.is_dir():
         return {"source": source, "revision": revision or "main"}
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _WEIGHT_SUFFIXES):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         digest.update(_sample(path))
     return {"source": folder.name, "sha256": digest.hexdigest()[:32]}

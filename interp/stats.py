@@ -81,8 +81,9 @@ def robust_z(values: Floats, others: Floats) -> Floats:
     """How far `values` lie from the median of `others` (last axis), in their robust standard deviations.
 
     1.4826 · MAD estimates the standard deviation of a normal sample and shrugs off a few outliers among the others.
+    NaN where most of the others are equal.
     """
     centre = np.median(others, axis=-1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(others - centre), axis=-1, keepdims=True)
-    z: Floats = (values - centre[..., 0]) / np.maximum(spread[..., 0], 1e-12)
+    z: Floats = (values - centre[..., 0]) / np.where(spread > 0, spread, np.nan)[..., 0]
     return z

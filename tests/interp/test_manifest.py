@@ -87,7 +87,9 @@ def test_overwrite_takes_the_folder_over(tmp_path: Path) -> None:
 
 def test_numerics_are_noted_once_and_then_held_to(tmp_path: Path) -> None:
     guard(tmp_path, SETTINGS)
-    guard_numerics(tmp_path, {"device": "cpu", "threads": 2})
+    guard_numerics(tmp_path, {"device": "cpu", "threads": 4})
+    guard_numerics(tmp_path, {"device": "cpu", "threads": 2})  # nothing was made with four: the note is not binding
+    (tmp_path / "one.json").write_text("{}\n")
     guard_numerics(tmp_path, {"device": "cpu", "threads": 2})
     assert read_json(tmp_path / MANIFEST)["numerics"] == {"device": "cpu", "threads": 2}
     with pytest.raises(SettingsChanged, match=r"\(threads: 2 -> 1\)"):
