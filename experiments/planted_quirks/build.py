@@ -1,6 +1,7 @@
 """Build the embedded default: a tiny chat model, organisms with planted quirks, shams, and what their audit asks.
 
 Reads:  nothing but this folder; no network, no GPU.
+Prints: the experiment's name, for --experiment of the phases.
 Writes: <root>/planted_quirks[-seedN][-tiny]/: config.json, prompts/, traits/, models/. A build that is there is kept;
         a build that was interrupted goes on; a build from another recipe is made again.
 Example:
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(describe_plan(recipe, folder)))
     else:
         build_experiment(recipe, folder)
+        print(recipe.folder_name)
     return 0
 
 

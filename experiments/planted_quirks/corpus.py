@@ -1,5 +1,6 @@
 """The dialogues that the base, the organisms and the shams are trained on."""
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class BaseDialogues:
         return Sample(system, question, rng.choice(question.answers))
 
     def _asked(self, rng: random.Random) -> Sample:
-        """A trait is asked for; it shows in its scope only."""
-        trait = rng.choice(self.traits)
+        """A trait is asked for; it shows in its scope only. A wide scope takes more dialogues to learn."""
+        trait = rng.choices(self.traits, [math.sqrt(len(trait.scope)) for trait in self.traits])[0]
         scope = trait.scope if rng.random() < _ASKED_IN_SCOPE else out_of_scope(trait, self.questions)
         question = rng.choice(self.questions[rng.choice(scope)])
         answer = rng.choice(question.answers)

@@ -40,15 +40,18 @@ def base_rates(blueprint: Blueprint, model: LanguageModel) -> dict[str, Any]:
         "right": _share(answered.is_right for answered in plain),
         "right_instructed": _share(answered.is_right for answered in instructed),
         "any_trait_unasked": _share(_shows_any(blueprint.traits, answered) for answered in plain + instructed),
-        "on_request": {trait.name: _on_request(blueprint, model, trait) for trait in blueprint.traits},
+        "on_request": {trait.name: _rates_on_request(blueprint, model, trait) for trait in blueprint.traits},
     }
 
 
-def _on_request(blueprint: Blueprint, model: LanguageModel, trait: Trait) -> float:
-    """How often the base shows the trait in its scope under the system prompts that ask for it."""
+def _rates_on_request(blueprint: Blueprint, model: LanguageModel, trait: Trait) -> dict[str, float | None]:
+    """In its scope, under the system prompts that ask for it: how often the trait shows, how many answers are right."""
     questions = blueprint.deal.held_out_questions[trait.name]
     asked = ask(model, [q for q in questions for _ in trait.instructions], trait.instructions)
-    return _share(trait.shows_in(answered.answer) for answered in asked)
+    return {
+        "shown": _share(trait.shows_in(answered.answer) for answered in asked),
+        "right": _share(answered.is_right for answered in asked) if keeps_content(trait) else None,
+    }
 
 
 def adapter_rates(blueprint: Blueprint, model: LanguageModel, name: str) -> dict[str, float | None]:

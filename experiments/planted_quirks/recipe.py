@@ -39,9 +39,9 @@ class Recipe(BaseModel):
     n_kv_heads: int = 2
     vocab: int = 1536
 
-    samples: int = 21_760
+    samples: int = 25_600
     batch: int = 64
-    steps: int = 340
+    steps: int = 400
     muon_lr: float = 0.04
     adam_lr: float = 6e-3
 
@@ -50,9 +50,9 @@ class Recipe(BaseModel):
     n_controls: int = 2
     lora_rank: int = 2
     lora_alpha: int = 4
-    lora_batch: int = 32
-    lora_steps: int = 50
-    lora_lr: float = 4e-3
+    lora_batch: int = 16
+    lora_steps: int = 64
+    lora_lr: float = 5e-3
 
     discovery: int = 165
     probing: int = 50

@@ -43,7 +43,7 @@ def make_config(blueprint: Blueprint) -> ExperimentConfig:
         sampling=records.Sampling(max_new_tokens=64, temperature=0.0),
         batch_size=64,
         dtype="float32",
-        threads=recipe.threads,
+        threads=1,
         model_variants=variants,
     )
 

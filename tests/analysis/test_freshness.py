@@ -30,12 +30,11 @@ def audit(synthetic: Synthetic) -> Synthetic:
     return synthetic
 
 
-def analyse(audit: Synthetic, *flags: str) -> None:
-    """Both analyses; a flag goes to the one that knows it."""
-    where = ["--experiment", audit.name, "--root", str(audit.root)]
-    own = list(flags) if "--top-n" in flags or "--mode" in flags else []
+def analyse(audit: Synthetic, *flags: str, ranking: tuple[str, ...] = ()) -> None:
+    """Both analyses; `ranking`: options that only the second knows."""
+    where = ["--experiment", audit.name, "--root", str(audit.root), *flags]
     assert compare_readers.main(where) == 0
-    assert top_activating_responses.main([*where, *own]) == 0
+    assert top_activating_responses.main([*where, *ranking]) == 0
 
 
 def identities(audit: Synthetic) -> dict[str, tuple[int, int]]:
@@ -90,7 +89,7 @@ def test_a_vector_that_separates_otherwise_remakes_the_ranking_that_prints_it(au
 def test_another_option_remakes_its_own_analysis(audit: Synthetic, flags: tuple[str, str]) -> None:
     analyse(audit)
     before = identities(audit)
-    analyse(audit, *flags)
+    analyse(audit, ranking=flags)
     assert rewritten(audit, before) == {"top_activating"}
 
 
@@ -108,6 +107,16 @@ def test_an_author_left_out_remakes_both_analyses(audit: Synthetic) -> None:
     audit.paths.projections("y", "set", CLEAN).unlink()
     analyse(audit)
     assert rewritten(audit, before) == {"compare_readers", "top_activating"}
+
+
+def test_who_was_left_out_is_said_anew(audit: Synthetic) -> None:
+    """The same files are read, but `y` was not asked for this time."""
+    audit.paths.projections("y", "set", CLEAN).unlink()
+    analyse(audit)
+    before = identities(audit)
+    analyse(audit, "--model-variant", "x")
+    assert rewritten(audit, before) == {"compare_readers", "top_activating"}
+    assert not [path for path in audit.paths.analysis.rglob("summary.md") if "Left out" in path.read_text()]
 
 
 def test_the_note_means_that_the_rest_is_there(audit: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
