@@ -25,6 +25,8 @@ from interp.errors import InputError
 from interp.files import sweep_leftovers, write_json, write_text
 from interp.stats import Floats
 
+FILES = ("differences.csv", "assignments.json", "summary.md", "verdict.txt", "matrix.png")
+
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +45,8 @@ def differences_csv(found: Differences) -> str:
 
 
 def summary(
-    experiment: Experiment,
+    name: str,
+    layers: Sequence[int],
     traits: Sequence[str],
     effects: Floats,
     assignments: Sequence[Assignment],
@@ -52,15 +55,15 @@ def summary(
 ) -> str:
     """What a reader wants to know first."""
     lines = [
-        f"# {experiment.name}: organisms × traits",
+        f"# {name}: organisms × traits",
         "",
         f"Each entry is an effect: the mean of the largest {TOP_SHARE:.0%} of the paired differences (author − clean "
         "reader, same tokens), in standard deviations of single differences over all authors and prompts, averaged "
-        f"over layers {', '.join(map(str, experiment.config.layers))}. {effects.size} entries were searched.",
+        f"over layers {', '.join(map(str, layers))}. {effects.size} entries were searched.",
         "",
     ]
     if left_out:
-        lines += [f"Left out, for want of projections by both readers: {', '.join(left_out)}.", ""]
+        lines += [f"Left out, for want of projections by both readers, or of any answer: {', '.join(left_out)}.", ""]
     lines += _assignment_table(assignments)
     lines += ["  \n".join(grade_lines(grades)), ""]
     lines += ["## All entries", "", f"| author | {' | '.join(traits)} |", f"|---|{'--:|' * len(traits)}"]
@@ -101,6 +104,8 @@ def grade_lines(grades: Grade) -> list[str]:
 
 def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str) -> Path:
     """Compare and write the tables and the picture, unless they are there already; their folder."""
+    for name in prompt_sets:
+        experiment.prompt_set(name)  # an unknown one is named with those that there are
     complete, left_out = projected_authors(experiment, authors, prompt_sets)
     if not complete:
         raise InputError(f"no author of {experiment.name} has both readers' projections: finish phase 3 first")
@@ -110,7 +115,7 @@ def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequenc
     roles = {name: variant.model_dump(mode="json") for name, variant in experiment.config.model_variants.items()}
     options = {"authors": complete, "left_out": left_out, "method": method, "variants": roles}
     made = made_from(projection_files(experiment, complete, prompt_sets), options)
-    if not is_fresh(folder, made):
+    if not is_fresh(folder, made, FILES):
         sweep_leftovers(folder)
         _compare(experiment, complete, left_out, prompt_sets, method, folder)
         note_made(folder, made)
@@ -127,17 +132,28 @@ def _compare(
 ) -> None:
     from analysis.heatmap import save_heatmap
 
-    found = summarise([read_paired(experiment, author, prompt_sets) for author in complete])
+    paired = [read_paired(experiment, author, prompt_sets) for author in complete]
+    silent = [each.author for each in paired if not each.prompts]
+    if silent:
+        log.warning("left out, since all their responses are empty: %s", ", ".join(silent))
+    answered = [each for each in paired if each.prompts]
+    if not answered:
+        raise InputError("every response is empty: there is nothing to compare")
+    complete, left_out = [each.author for each in answered], [*left_out, *silent]
+    found = summarise(answered)
     if method not in {column[1] for column in found.columns}:
         raise InputError(f"no projections of method {method!r}; there are: {sorted({c[1] for c in found.columns})}")
     traits, effects = found.over_layers(method)
+    if len(traits) < 2:
+        raise InputError(f"only one trait is projected ({traits[0]}): nothing can be assigned; extract more traits")
     variants = experiment.config.model_variants
     assignments = assign(complete, traits, effects, {author: variants[author].truth for author in complete})
     grades = grade(assignments, traits, effects, [each for each in complete if variants[each].role == "sham"])
     write_text(folder / "differences.csv", differences_csv(found))
     write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in assignments]})
     write_text(folder / "verdict.txt", "\n".join(line.replace("**", "") for line in grade_lines(grades)) + "\n")
-    write_text(folder / "summary.md", summary(experiment, traits, effects, assignments, grades, left_out))
+    layers = sorted({layer for _, _, layer in found.columns})
+    write_text(folder / "summary.md", summary(experiment.name, layers, traits, effects, assignments, grades, left_out))
     save_heatmap(folder / "matrix.png", complete, traits, effects, [each.truth for each in assignments])
 
 

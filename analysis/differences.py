@@ -16,6 +16,7 @@ from interp.stats import Floats, bootstrap_counts, bootstrap_top_share, robust_z
 
 TOP_SHARE = 0.1
 N_RESAMPLES = 1000
+MIN_OTHERS = 8
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,12 @@ def _mean_where_known(values: Floats) -> Floats:
 
 
 def _z_against_others(values: Floats) -> Floats:
-    """Each author's value against the other authors', column by column; NaN where there are fewer than three others."""
+    """Each author's value against the other authors', column by column; NaN where there are too few of them.
+
+    The spread of fewer than eight says little: under the null the largest |z| of many would run into the tens.
+    """
     n = len(values)
-    if n < 4:
+    if n <= MIN_OTHERS:
         return np.full_like(values, np.nan)
     others = [np.delete(values, author, axis=0).T for author in range(n)]
     return np.stack([robust_z(values[author], others[author]) for author in range(n)])

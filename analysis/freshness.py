@@ -1,6 +1,6 @@
 """Whether an analysis would only say again what it said: its inputs, its options and its own code are the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ def made_from(inputs: Sequence[Path], options: Mapping[str, Any]) -> str:
     )
 
 
-def is_fresh(folder: Path, made: str) -> bool:
-    """Whether a folder's analysis was made from just this."""
+def is_fresh(folder: Path, made: str, files: Iterable[str]) -> bool:
+    """Whether a folder's analysis was made from just this, and its files are all there."""
     note = folder / _NOTE
-    return note.exists() and read_json(note).get("fingerprint") == made
+    return (
+        note.exists()
+        and read_json(note).get("fingerprint") == made
+        and all((folder / name).exists() for name in files)
+    )
 
 
 def note_made(folder: Path, made: str) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from interp.config import Experiment
+from interp.errors import InputError
 from interp.files import is_whole
 from interp.paths import OWN_READER
 from interp.projections import Column, read_table
@@ -39,22 +40,24 @@ class Paired:
         return difference
 
 
-def projection_files(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]) -> list[Path]:
-    """The files of both readers, in a fixed order."""
+def projection_files(
+    experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], readers: Sequence[str] | None = None
+) -> list[Path]:
+    """The files of some readers (default: the author itself and the clean reader), in a fixed order."""
     return [
         experiment.paths.projections(author, prompt_set, reader)
         for author in authors
         for prompt_set in prompt_sets
-        for reader in (OWN_READER, experiment.config.clean_reader)
+        for reader in readers or (OWN_READER, experiment.config.clean_reader)
     ]
 
 
 def projected_authors(
-    experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]
+    experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], readers: Sequence[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The authors that both readers have projections of, and those left out for want of them."""
+    """The authors that the readers (default: both) have projections of, and those left out for want of them."""
     complete = [
-        author for author in authors if all(map(is_whole, projection_files(experiment, [author], prompt_sets)))
+        author for author in authors if all(map(is_whole, projection_files(experiment, [author], prompt_sets, readers)))
     ]
     return complete, [author for author in authors if author not in complete]
 
@@ -89,10 +92,11 @@ class _Wide:
 
 def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reader: str) -> _Wide:
     """A prompt a row, a (trait, method, layer) a column."""
-    parts = []
+    parts: list[pa.Table] = []
     for name in prompt_sets:
         path = experiment.paths.projections(author, name, reader)
         table = read_table(path, ["prompt_id", "trait", "method", "layer", "mean", "cosine"])
+        _refuse_other_columns(parts[0] if parts else table, table, path)
         parts.append(table.append_column("prompt_set", pa.array([name] * len(table), pa.string())))
     table = pa.concat_tables(parts)
     prompt_keys = _keys(table, ["prompt_set", "prompt_id"])
@@ -108,6 +112,14 @@ def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reade
         tuple((trait, method, int(layer)) for trait, method, layer in (key.split("\x1f") for key in columns)),
         values,
     )
+
+
+def _refuse_other_columns(first: pa.Table, table: pa.Table, path: Path) -> None:
+    """One prompt set's vectors must be those of all: else prompts would be compared on some columns only."""
+    of = [set(_keys(each, ["trait", "method", "layer"]).unique().to_pylist()) for each in (first, table)]
+    if of[0] and of[1] and of[0] != of[1]:
+        odd = sorted(of[0] ^ of[1])[0].replace("\x1f", ", ")
+        raise InputError(f"{path} has other vectors than another prompt set ({odd}): run phase 3 on all of them")
 
 
 def _keys(table: pa.Table, names: Sequence[str]) -> pa.Array:

@@ -31,6 +31,8 @@ from interp.records import Record, Response, read_record
 from interp.stats import Floats
 from interp.vector_store import list_vectors, read_provenance
 
+FILES = ("summary.md", "by_organism.json", "across_organisms.json")
+
 log = logging.getLogger(__name__)
 
 Mode = Literal["difference", "raw"]
@@ -199,9 +201,11 @@ def rank_prompt_set(
     experiment: Experiment, prompt_set: str, authors: Sequence[str], choices: Sequence[Choice], options: Options
 ) -> None:
     """Rank one prompt set's responses on every trait and write the tables."""
-    complete, left_out = projected_authors(experiment, authors, [prompt_set])
+    experiment.prompt_set(prompt_set)  # an unknown one is named with those that there are
+    readers = [OWN_READER] if options.mode == "raw" else None
+    complete, left_out = projected_authors(experiment, authors, [prompt_set], readers)
     if not complete:
-        raise InputError(f"no author has both readers' projections of {prompt_set}: finish phase 3 first")
+        raise InputError(f"no author has the projections of {prompt_set} that this needs: finish phase 3 first")
     if left_out:
         log.warning("left out for want of projections: %s", ", ".join(left_out))
     if any(is_pooled(experiment, author, prompt_set) for author in complete):
@@ -209,8 +213,9 @@ def rank_prompt_set(
         return
     top = experiment.paths.analysis / "top_activating" / prompt_set
     asked = {**asdict(options), "left_out": left_out, "choices": [asdict(choice) for choice in choices]}
-    made = made_from(projection_files(experiment, complete, [prompt_set]), asked)
-    if is_fresh(top, made):
+    made = made_from(projection_files(experiment, complete, [prompt_set], readers), asked)
+    files = [f"{choice.trait}/{name}" for choice in choices for name in FILES]
+    if is_fresh(top, made, files):
         return
     sweep_leftovers(top)
     found: dict[Column, list[Activating]] = {choice.column: [] for choice in choices}

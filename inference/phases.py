@@ -3,7 +3,7 @@
 import argparse
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,8 @@ def run_phase(phase: Phase, units: Sequence[Unit], args: argparse.Namespace) -> 
         return 0
     if not (args.skip_existing or args.overwrite):
         _refuse_any_existing(phase, units, inventory)
-    _claim_folders(phase, units, args.overwrite)
+    if not args.overwrite:
+        _claim_folders(phase, units, overwrite=False)
     if pending:
         with stop_on_signals() as stop:
             _do_all(phase, pending, args, stop)
@@ -109,26 +110,37 @@ def _remove_outputs(folder: Path, suffix: str, prompt_ids: Collection[str] | Non
 
 
 def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, stop: StopRequest) -> None:
-    """Load each base once and go through its units, adapter by adapter."""
+    """Load each base once and go through its units, adapter by adapter.
+
+    What `--overwrite` is to replace is removed only once the first base is there to make it again.
+    """
     from inference.devices import set_threads
     from interp.models import load_language_model, numerics, pick_device
 
     device = pick_device(args.device)
     set_threads(args.threads or phase.experiment.config.threads)
-    for folder in {folder for unit in pending for folder in phase.folders(unit)}:
-        guard_numerics(folder, numerics(device))
     progress = cli.Progress(phase.name, sum(len(unit.prompts) for unit in pending), "responses")
-    for base, units in _by_base(phase, pending).items():
+    for number, (base, units) in enumerate(_by_base(phase, pending).items()):
         stop.raise_if_asked(f"{progress.total - progress.done} responses left")
+        if number == 0 and not args.overwrite:
+            _note_numerics(phase, pending, numerics(device))
         log.info("loading %s", base.model)
         model = load_language_model(base, device)
         check_layers(phase.experiment.config.layers, model.n_layers, base.model)
+        if number == 0 and args.overwrite:
+            _claim_folders(phase, pending, overwrite=True)
+            _note_numerics(phase, pending, numerics(device))
         for unit in units:
             stop.raise_if_asked(f"{progress.total - progress.done} responses left")
             _do_one(phase, unit, model)
             progress.step(len(unit.prompts), f"{unit.author} {unit.prompt_set.name}")
         del model
     progress.close()
+
+
+def _note_numerics(phase: Phase, units: Sequence[Unit], found: Mapping[str, object]) -> None:
+    for folder in {folder for unit in units for folder in phase.folders(unit)}:
+        guard_numerics(folder, found)
 
 
 def _do_one(phase: Phase, unit: Unit, model: "LanguageModel") -> None:

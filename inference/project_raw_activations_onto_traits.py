@@ -138,9 +138,17 @@ def _work(
         path = experiment.paths.projections(*reading.key)
         if path.exists() and not (args.skip_existing or args.overwrite or args.dry_run):
             refuse_existing(str(path))
+        _refuse_readings_of_other_responses(experiment, reading)
         lacking = list(vectors) if args.overwrite else missing_vectors(experiment, reading, vectors)
         if lacking:
             yield reading, lacking
+
+
+def _refuse_readings_of_other_responses(experiment: Experiment, reading: Reading) -> None:
+    folder = experiment.paths.activations(*reading.key)
+    responses = experiment.paths.responses(reading.author, reading.prompt_set.name)
+    if read_made_with(folder).get("responses") != read_fingerprint(responses):
+        raise SettingsChanged(f"{folder} was read from other responses; read those of now with --overwrite")
 
 
 def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFile]]], args: Any) -> None:

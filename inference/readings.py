@@ -66,7 +66,7 @@ def kept_bytes(
         what = f"{response.author}, {response.prompt_set}, {response.id}"
         stored = cast_for_storage(resid, options.stored_dtype, layers, what)
         return Activations(stored, layers, tuple(reading.ids[reading.start :]), boundary, settings).to_bytes()
-    own = resid[:, boundary:].float()
+    own = cast_for_storage(resid[:, boundary:], "float32", layers, f"{response.author}, {response.id}")
     values = pool(own) if options.keep == "pooled" else score(own, _directions(options.vectors, layers))
     hashes = tuple(vector.hash for vector in options.vectors)
     return Summary(options.keep, values, own.norm(dim=-1), layers, response.response_ids, hashes, settings).to_bytes()

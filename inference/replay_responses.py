@@ -83,10 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     units = args.shard.of(plan_units(experiment, authors, experiment.select_prompt_sets(args.prompt_set)))
     complete = replayable(experiment, units)
     status = run_phase(ReplayResponses(experiment, read_capture_options(args, experiment), reader), complete, args)
-    left_out = sorted({unit.author for unit in units} - {unit.author for unit in complete}) or "some batches"
-    if len(complete) < len(units):
+    lacking = sorted({unit.author for unit in units if unit not in complete})
+    if lacking:
+        some = ", ".join(lacking[:5]) + (", …" if len(lacking) > 5 else "")
         raise InputError(
-            f"{len(units) - len(complete)} of {len(units)} batches have no complete responses yet ({left_out}): "
+            f"{len(units) - len(complete)} of {len(units)} batches have no complete responses yet ({some}): "
             "finish phase 1 (inference/generate_responses.py), then run this again"
         )
     return status

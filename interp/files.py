@@ -159,10 +159,11 @@ def human_bytes(count: float) -> str:
 
 def _full_message(path: Path, needed: int) -> str:
     free = free_bytes(path)
+    missing = f"{human_bytes(needed - free)} missing for this file alone" if needed > free else "a quota is met"
     return (
         f"no room on the disk of {path}: this file needs {human_bytes(needed)}, {human_bytes(free)} are free "
-        f"({human_bytes(max(needed - free, 0))} missing for this file alone); free some space or set --root to another "
-        "disk, then run the same command again: nothing that is finished is lost"
+        f"({missing}); free some space or set --root to another disk, then run the same command again: nothing that is "
+        "finished is lost"
     )
 
 

@@ -140,6 +140,7 @@ def _wrap(network: Any, adapter: AdapterSpec, dtype: torch.dtype) -> Any:
     from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
 
     with _say_what_to_do(adapter.adapter), _put_back_on_error(network):
+        _refuse_incomplete(adapter.adapter)
         config = PeftConfig.from_pretrained(adapter.adapter, revision=adapter.revision)
         config.inference_mode = True
         weights = load_peft_weights(adapter.adapter, device="cpu", revision=adapter.revision)
@@ -152,6 +153,13 @@ def _wrap(network: Any, adapter: AdapterSpec, dtype: torch.dtype) -> Any:
         if "lora_" in name:
             parameter.data = parameter.data.to(dtype)
     return wrapped.eval().requires_grad_(False)
+
+
+def _refuse_incomplete(folder: str) -> None:
+    """Say what a local adapter lacks, before peft takes the missing file for one of the hub."""
+    for names in (["adapter_config.json"], ["adapter_model.safetensors", "adapter_model.bin"]):
+        if Path(folder).is_dir() and not any((Path(folder) / name).is_file() for name in names):
+            raise ValueError(f"it has no {names[0]}")
 
 
 def _refuse(what: str, names: Sequence[str]) -> None:

@@ -70,6 +70,8 @@ def read_scores(path: Path, wanted: Collection[Column]) -> dict[Column, dict[str
         of_prompt = found.get((column[0], column[1], column[2]))
         if of_prompt is not None:
             of_prompt[prompt_id] = values[offsets[row] : offsets[row + 1]]
+    if not len(table):
+        return found  # every response was empty
     lacking = [column for column, of_prompt in found.items() if not of_prompt]
     if lacking:
         raise InputError(f"{path} has no scores for {lacking[0]}; project again with --skip-existing")

@@ -188,7 +188,7 @@ def read_record(kind: type[RecordType], path: Path) -> RecordType:
 
 
 def _first_problem(kind: type[Record], error: ValidationError) -> str:
-    problem = error.errors()[0]
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a typo explains what is missing
     place = ".".join(str(part) for part in problem["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":

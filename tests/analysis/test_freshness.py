@@ -141,9 +141,15 @@ def test_the_code_is_among_what_determines_an_analysis(tmp_path: Path, monkeypat
 
 
 def test_fresh_is_what_was_noted_last(tmp_path: Path) -> None:
-    assert not is_fresh(tmp_path, "x")
+    assert not is_fresh(tmp_path, "x", [])
     note_made(tmp_path, "x")
-    assert is_fresh(tmp_path, "x") and not is_fresh(tmp_path, "y")
+    assert is_fresh(tmp_path, "x", []) and not is_fresh(tmp_path, "y", [])
+
+
+def test_a_missing_file_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "table.md").touch()
+    note_made(tmp_path, "x")
+    assert is_fresh(tmp_path, "x", ["table.md"]) and not is_fresh(tmp_path, "x", ["table.md", "picture.png"])
 
 
 def test_inputs_count_by_content_and_order_not_by_name(tmp_path: Path) -> None:

@@ -183,3 +183,26 @@ def test_preflight_finds_a_broken_adapter(fresh: Audit, capsys: pytest.CaptureFi
     with pytest.raises(InputError, match="1 problems"):
         preflight.main(["--experiment", fresh.name, "--root", str(fresh.root), "--vectors-later"])
     assert "IA3, not LORA" in capsys.readouterr().out
+
+
+def test_overwrite_removes_nothing_that_it_cannot_make_again(done: Audit) -> None:
+    assert "no GPU is visible" in str(refusal(done, "generate", "--response-only", "--overwrite", "--device", "cuda"))
+    (done.folder / "models" / "base" / "model.safetensors").rename(done.folder / "elsewhere")
+    assert isinstance(refusal(done, "generate", "--response-only", "--overwrite"), ModelUnavailable)
+    (done.folder / "elsewhere").rename(done.folder / "models" / "base" / "model.safetensors")
+    assert done.run("status") == 0
+
+
+def test_readings_of_earlier_responses_are_not_compared_with_later_ones(done: Audit) -> None:
+    done.run("generate", "--response-only", "--overwrite", "--max-new-tokens", "9")
+    error = refusal(done, "project", "--overwrite")
+    assert isinstance(error, SettingsChanged) and "was read from other responses" in str(error)
+
+
+def test_one_trait_is_not_enough_to_compare(fresh: Audit) -> None:
+    only = ("--model-variant", fresh.organisms()[0], "--prompt-set", "discovery")
+    fresh.run("extract", "--traits", fresh.organisms()[0])
+    for phase, *flags in (("generate", "--response-only"), ("replay", "--response-only"), ("project",)):
+        fresh.run(phase, *only, *flags)
+    assert "only one trait" in str(refusal(fresh, "compare", *only))
+    assert "no prompt file 'benine'; there are: " in str(refusal(fresh, "compare", "--prompt-set", "benine"))

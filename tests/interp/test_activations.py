@@ -113,7 +113,9 @@ def test_torn_files_are_one_line(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"resid": torch.zeros(2, 2)}, torch.zeros(3), [1, 2], {"resid": _Opened()}], ids=str
+    "content",
+    [{"resid": torch.zeros(2, 2)}, torch.zeros(3), [1, 2], {"resid": _Opened()}],
+    ids=["dict", "tensor", "list", "object"],
 )
 def test_foreign_files_are_one_line(tmp_path: Path, content: Any, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.pt"
