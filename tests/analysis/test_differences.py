@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from analysis.differences import N_RESAMPLES, TOP_SHARE, Differences, summarise
+from analysis.differences import MIN_OTHERS, N_RESAMPLES, TOP_SHARE, Differences, summarise
 from analysis.readings import Paired
 from interp.projections import Column
 from interp.stats import Floats, bootstrap_counts
@@ -35,17 +35,18 @@ def summarised(differences: Floats, columns: tuple[Column, ...] | None = None) -
 
 
 def test_an_effect_on_a_tenth_of_the_prompts_is_found_where_it_was_planted() -> None:
-    """Each of six authors moves one column of eight, on 6 prompts of 60."""
-    differences = noise(0, authors=6, prompts=60, n_columns=8)
+    """Each of ten authors moves one column of twelve, on 6 prompts of 60."""
+    n = 10
+    differences = noise(0, authors=n, prompts=60, n_columns=12)
     before = summarised(differences)
-    for author in range(6):
+    for author in range(n):
         differences[author, 10:16, author] += 6.0
     found = summarised(differences)
-    assert [int(row.argmax()) for row in found.effect] == list(range(6))
+    assert [int(row.argmax()) for row in found.effect] == list(range(n))
     assert not all(int(row.argmax()) == author for author, row in enumerate(before.effect))
-    own = found.z_others[range(6), range(6)]
-    assert own.min() > 5 > found.z_others[:, 6:].max()
-    assert (found.top_low[range(6), range(6)] > before.top_high[range(6), range(6)]).all()
+    own = found.z_others[range(n), range(n)]
+    assert own.min() > 5 > found.z_others[:, n:].max()
+    assert (found.top_low[range(n), range(n)] > before.top_high[range(n), range(n)]).all()
 
 
 def test_without_an_effect_the_intervals_cover_zero_as_often_as_they_can() -> None:
@@ -108,17 +109,18 @@ def test_effect_is_top_in_units_of_the_spread_over_all_authors_and_prompts() -> 
 
 
 def test_z_is_against_the_other_authors_alone() -> None:
-    differences = noise(5, authors=7, prompts=30, n_columns=4)
+    n = MIN_OTHERS + 1
+    differences = noise(5, authors=n, prompts=30, n_columns=4)
     found = summarised(differences)
-    for author in range(7):
+    for author in range(n):
         for column in range(4):
-            others = [found.top[other, column] for other in range(7) if other != author]
+            others = [found.top[other, column] for other in range(n) if other != author]
             spread = 1.4826 * np.median([abs(value - np.median(others)) for value in others])
             expected = (found.top[author, column] - np.median(others)) / spread
             assert found.z_others[author, column] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("authors", "known"), [(1, False), (3, False), (4, True)])
+@pytest.mark.parametrize(("authors", "known"), [(1, False), (4, False), (MIN_OTHERS, False), (MIN_OTHERS + 1, True)])
 def test_too_few_others_give_no_z(authors: int, known: bool) -> None:
     found = summarised(noise(6, authors=authors, prompts=10, n_columns=2))
     assert np.isfinite(found.z_others).all() == known

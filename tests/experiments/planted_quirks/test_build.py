@@ -105,7 +105,7 @@ def test_a_second_build_has_the_same_bytes(built: Path, tmp_path: Path) -> None:
     assert _hashes(tmp_path / built.name) == _hashes(built)
 
 
-@pytest.mark.parametrize("kept", ["", "base", "base flattery", "base flattery sham_1"])
+@pytest.mark.parametrize("kept", ["", "base flattery"])
 def test_a_build_goes_on_with_what_is_there(built: Path, tmp_path: Path, kept: str) -> None:
     folder = tmp_path / built.name
     shutil.copytree(built, folder)
@@ -123,7 +123,7 @@ def test_a_build_goes_on_with_what_is_there(built: Path, tmp_path: Path, kept: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [1.0, 4.0, 7.0, 9.0])
+@pytest.mark.parametrize("seconds", [3.0, 8.0])
 def test_kill_and_resume(built: Path, tmp_path: Path, seconds: float) -> None:
     """Only the build itself is killed: its workers have to notice."""
     process = subprocess.Popen([*COMMAND, str(tmp_path)], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
