@@ -12,4 +12,4 @@ bin="$(dirname "$INTERP_PYTHON")"
 "$INTERP_PYTHON" -m ruff check .
 "$INTERP_PYTHON" -m mypy
 "$bin/shellcheck" --external-sources ./*.sh .ci/run
-"$INTERP_PYTHON" -m pytest "$@"
+"$INTERP_PYTHON" -m pytest -n 2 --dist loadfile "$@"

@@ -48,12 +48,13 @@ BIGGER_LLAMA = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured. `growth`: (organisms, prompts) of the memory series; `batch`: rows × tokens."""
+    """How much is measured. `growth`: (organisms, times that `growth_prompts` are asked); `batch`: rows × tokens."""
 
     organisms: int = 4
     prompts: int = 275
     repeats: int = 3
-    growth: tuple[tuple[int, int], ...] = ((2, 40), (8, 40), (2, 160), (8, 160))
+    growth: tuple[tuple[int, int], ...] = ((2, 1), (8, 1), (2, 4), (8, 4))
+    growth_prompts: int = 40
     growth_batch: int = 6
     batch: tuple[int, int] = (64, 64)
     bigger_batch: tuple[int, int] = (8, 128)
@@ -61,7 +62,7 @@ class Scale:
 
 
 TINY = Scale(
-    organisms=2, prompts=14, repeats=1, growth=((1, 8), (2, 8)), growth_batch=1,
+    organisms=2, prompts=14, repeats=1, growth=((1, 1), (2, 2)), growth_prompts=4, growth_batch=2,
     batch=(4, 16), bigger_batch=(1, 8), forced_repeats=3,
 )
 
@@ -75,7 +76,7 @@ def measure(experiment: Experiment, scale: Scale, threads: int) -> Result:
         small = cut_down(whole, scratch / "small", scale.organisms, scale.prompts, threads)
         comparison = compare_sides(small, scratch, scale.repeats, threads, log.info)
         forced = tuple(_forced_pass(subject, threads) for subject in _subjects(small, scale))
-        growth = tuple(measure_growth(whole, scale.growth, scale.growth_batch, threads))
+        growth = tuple(measure_growth(whole, scale.growth_prompts, scale.growth, scale.growth_batch, threads))
     return Result(
         experiment=experiment.name,
         machine=machine,

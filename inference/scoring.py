@@ -1,20 +1,25 @@
 """Projecting stored residuals: all vectors of a layer in one matrix product, over many responses at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interp.activations import load_activations
 from interp.errors import InputError
 from interp.projections import NORMS, SCORES
+from interp.stats import Floats
 from interp.vector_store import load_checked
 from interp.vectors import TraitVector, unit
+
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,12 @@ class Scorer:
 
     def score(self, folder: Path, prompt_ids: Sequence[str]) -> Scored:
         """Score the response tokens of every prompt in a folder of activations."""
-        scores: list[dict[str, Any]] = []
-        norms: list[dict[str, Any]] = []
+        scores, norms = [SCORES.empty_table()], [NORMS.empty_table()]
         for ids in _chunks(prompt_ids):
             for chunk in self._read(folder, ids):
-                scores += chunk.score_rows(self)
-                norms += chunk.norm_rows()
-        return Scored(pa.Table.from_pylist(scores, SCORES), pa.Table.from_pylist(norms, NORMS))
+                scores += chunk.score_tables(self)
+                norms.append(chunk.norm_table())
+        return Scored(pa.concat_tables(scores), pa.concat_tables(norms))
 
     def _read(self, folder: Path, prompt_ids: Sequence[str]) -> list["_Chunk"]:
         """One chunk per layer for some responses; those without a single token are left out."""
@@ -98,22 +102,45 @@ class _Chunk:
     lengths: list[int]
     resid: Float[Tensor, "tokens d_model"]
 
-    def score_rows(self, scorer: Scorer) -> list[dict[str, Any]]:
-        products = scorer.stacked[self.layer] @ self.resid.T
-        cosines = products / self.resid.norm(dim=-1).clamp(min=1e-12)
-        rows = []
-        for vector, digest, own, cosine in zip(scorer.vectors, scorer.hashes, products, cosines, strict=True):
-            per_response = zip(self.prompt_ids, own.split(self.lengths), cosine.split(self.lengths), strict=True)
-            for prompt_id, tokens, turned in per_response:
-                mean, turn = float(tokens.mean()), float(turned.mean())
-                rows.append(score_row(prompt_id, vector, digest, self.layer, mean, turn, tokens))
-        return rows
+    def score_tables(self, scorer: Scorer) -> Iterator[pa.Table]:
+        """A table per vector, built column by column: a row object per score would cost more than the scores."""
+        products = (scorer.stacked[self.layer] @ self.resid.T).numpy()
+        cosines = products / self.resid.norm(dim=-1).clamp(min=1e-12).numpy()
+        means, turns = self._means(products), self._means(cosines)
+        n = len(self.prompt_ids)
+        for row, (vector, digest) in enumerate(zip(scorer.vectors, scorer.hashes, strict=True)):
+            yield pa.table(
+                {
+                    "prompt_id": self.prompt_ids,
+                    "trait": pa.repeat(vector.trait, n),
+                    "method": pa.repeat(vector.method, n),
+                    "layer": pa.repeat(pa.scalar(self.layer, pa.int32()), n),
+                    "vector": pa.repeat(digest, n),
+                    "mean": means[row],
+                    "cosine": turns[row],
+                    "scores": self._per_response(products[row]),
+                },
+                schema=SCORES,
+            )
 
-    def norm_rows(self) -> list[dict[str, Any]]:
-        norms = self.resid.norm(dim=-1).split(self.lengths)
-        return [
-            norm_row(prompt_id, self.layer, tokens) for prompt_id, tokens in zip(self.prompt_ids, norms, strict=True)
-        ]
+    def norm_table(self) -> pa.Table:
+        layers = pa.repeat(pa.scalar(self.layer, pa.int32()), len(self.prompt_ids))
+        norms = self._per_response(self.resid.norm(dim=-1).numpy())
+        return pa.table({"prompt_id": self.prompt_ids, "layer": layers, "norms": norms}, schema=NORMS)
+
+    @property
+    def _starts(self) -> Indices:
+        """Where each response begins, and the end of the last."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def _means(self, tokens: Floats) -> Floats:
+        """Means over the tokens of each response, `[vectors, responses]`; summed in double precision."""
+        sums = np.add.reduceat(tokens, self._starts[:-1], axis=1, dtype=np.float64)
+        means: Floats = (sums / np.array(self.lengths)).astype(np.float32)
+        return means
+
+    def _per_response(self, tokens: Floats) -> pa.Array:
+        return pa.ListArray.from_arrays(pa.array(self._starts, pa.int32()), pa.array(tokens, pa.float32()))
 
 
 def score_row(
