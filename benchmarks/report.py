@@ -64,8 +64,9 @@ def page(result: Result) -> str:
         "and stops after the deepest captured layer.",
         *(_forced(each) for each in result.forced_passes),
         "## Memory does not grow with the work",
-        f"Phase 1 of ours, batches of {result.growth[0].batch_size}, each row in a process of its own. One adapter under "
-        "several names (each swapped in) answers the same prompts, as several prompt sets: only the amount differs.",
+        f"Phase 1 of ours, batches of {result.growth[0].batch_size}, each row in a process of its own. One adapter "
+        "under several names (each swapped in) answers the same prompts, as several prompt sets: only the amount "
+        "differs.",
         growth_table(result.growth),
     ]
     return "\n\n".join(sections) + "\n"
