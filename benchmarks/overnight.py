@@ -53,7 +53,7 @@ class Scale:
     organisms: int = 4
     prompts: int = 275
     repeats: int = 3
-    growth: tuple[tuple[int, int], ...] = ((2, 1), (8, 1), (2, 4), (8, 4))
+    growth: tuple[tuple[int, int], ...] = ((2, 1), (8, 1), (2, 4), (8, 4), (8, 16))
     growth_prompts: int = 40
     growth_batch: int = 6
     batch: tuple[int, int] = (64, 64)

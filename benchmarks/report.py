@@ -63,7 +63,7 @@ def page(result: Result) -> str:
         "order shuffled for each repeat; ratios are within a repeat. The bare pass has no hooks and no final norm, "
         "and stops after the deepest captured layer.",
         *(_forced(each) for each in result.forced_passes),
-        "## Memory does not grow with the work",
+        "## Memory against the amount of work",
         f"Phase 1 of ours, batches of {result.growth[0].batch_size}, each row in a process of its own. One adapter "
         "under several names (each swapped in) answers the same prompts, as several prompt sets: only the amount "
         "differs.",
