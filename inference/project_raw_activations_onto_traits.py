@@ -154,7 +154,6 @@ def _refuse_readings_of_other_responses(experiment: Experiment, reading: Reading
 def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFile]]], args: Any) -> None:
     from inference.devices import set_threads
     from inference.scoring import Scorer
-    from interp.projections import read_table
 
     set_threads(args.threads or experiment.config.threads)
     shape = read_shape(experiment, experiment.base_spec(experiment.config.clean_reader))
@@ -162,17 +161,31 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
     scorers: dict[tuple[VectorFile, ...], Scorer] = {}
     progress = cli.Progress("project", len(work), "readings")
     with stop_on_signals() as stop:
-        for reading, lacking in work:
+        for reading, planned in work:
             stop.raise_if_asked(f"{progress.total - progress.done} readings left")
-            path = experiment.paths.projections(*reading.key)
-            sweep_leftovers(path.parent)
-            key = tuple(lacking)
-            if key not in scorers:
-                scorers[key] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers, d_model)
-            keep = read_table(path) if is_whole(path) and not args.overwrite else None
-            project_reading(experiment, reading, scorers[key], keep)
+            sweep_leftovers(experiment.paths.projections(*reading.key).parent)
+            keep = None if args.overwrite else _rows_there(experiment, reading)
+            lacking = tuple(vector for vector in planned if keep is None or vector.name not in _names(keep))
+            if lacking and lacking not in scorers:
+                scorers[lacking] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers, d_model)
+            if lacking:
+                project_reading(experiment, reading, scorers[lacking], keep)
             progress.step(1, " ".join(reading.key))
     progress.close()
+
+
+def _rows_there(experiment: Experiment, reading: Reading) -> "pa.Table | None":
+    """The rows of a reading's file as it is now: another worker may have written it since the work was planned."""
+    from interp.projections import read_table
+
+    path = experiment.paths.projections(*reading.key)
+    return read_table(path) if is_whole(path) and is_whole(experiment.paths.norms(*reading.key)) else None
+
+
+def _names(rows: "pa.Table") -> set[tuple[str, str]]:
+    """The (trait, method) that rows are of."""
+    found = rows.group_by(["trait", "method"]).aggregate([]).to_pylist()
+    return {(row["trait"], row["method"]) for row in found}
 
 
 def build_parser() -> argparse.ArgumentParser:

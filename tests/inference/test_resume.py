@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import interp.models
+from inference import project_raw_activations_onto_traits
 from interp.activations import load_activations
-from interp.config import BaseModelSpec
+from interp.config import BaseModelSpec, Experiment
 from interp.paths import REPOSITORY
 from tests.inference.conftest import Audit
 from tests.interruption import STEPS, audit_command, differences, hash_tree, run_interrupted
@@ -151,3 +153,24 @@ def test_overwrite_makes_everything_again_the_same(done: Audit) -> None:
     done.run("generate", "--response-only", "--overwrite")
     assert victim.stat().st_mtime_ns != stamp
     assert hash_tree(done.folder) == before
+
+
+def test_a_reading_that_another_worker_has_projected_since_is_left_as_it_is(
+    fresh: Audit, audited: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers plan the same readings; the slower one finds the faster one's files and adds nothing to them."""
+    for step in ("extract", "generate", "replay"):
+        fresh.run(step, *([] if step == "extract" else ["--response-only"]))
+    do_work = project_raw_activations_onto_traits._do_work
+
+    def after_another(experiment: Experiment, work: Any, args: Any) -> None:
+        do_work(experiment, work[::2], args)
+        do_work(experiment, work, args)
+
+    monkeypatch.setattr(project_raw_activations_onto_traits, "_do_work", after_another)
+    fresh.run("project")
+    trees = [
+        {name: digest for name, digest in hash_tree(audit.folder).items() if "/projections/" in name}
+        for audit in (fresh, audited)
+    ]
+    assert trees[0] and differences(*trees) == []
