@@ -24,8 +24,10 @@ from interp.chat import template_settings
 from interp.config import Experiment
 from interp.errors import InputError, SettingsChanged
 from interp.files import sweep_leftovers
+from interp.leases import Leases
 from interp.manifest import fingerprint
 from interp.records import Contrast, Message, Provenance, Trait
+from interp.sharing import HowToShare, SharedWork
 from interp.stopping import stop_on_signals
 from interp.vector_store import load_vector, save_vector, vector_path
 
@@ -233,11 +235,16 @@ def _extract_pending(
     model = load_language_model(experiment.base_spec(experiment.config.clean_reader), args.device)
     check_layers(experiment.config.layers, model.n_layers, model.spec.model)
     progress = cli.Progress("extract", len(work), "traits")
-    with stop_on_signals() as stop:
-        for trait, methods in work.items():
-            stop.raise_if_asked(f"{progress.total - progress.done} traits left")
-            fit_vectors(experiment, trait, methods, options, model)
-            progress.step(1, trait.name)
+    how = HowToShare[Trait](
+        key=lambda trait: f"extract/{trait.name}",
+        affinity=lambda trait: (trait.name,),
+        is_done=lambda trait: not (args.overwrite or pending_methods(experiment, trait, options, False)),
+    )
+    with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
+        shared = SharedWork(list(work), how, leases)
+        for trait in shared.take(lambda: stop.raise_if_asked(f"{len(shared.left())} traits left")):
+            fit_vectors(experiment, trait, work[trait], options, model)
+            progress.step(1, trait.name, len(shared.left()))
     progress.close()
 
 

@@ -11,9 +11,12 @@ from inference.plan import read_shape
 from inference.units import Inventory, Unit, refuse_existing
 from interp import cli
 from interp.config import BaseModelSpec, Experiment
+from interp.errors import InputError, InterpError, ModelUnavailable, ValueOutOfRange
 from interp.files import list_names, sweep_leftovers
 from interp.layers import check_layers
+from interp.leases import Leases
 from interp.manifest import fingerprint, guard, guard_numerics, read_fingerprint
+from interp.sharing import HowToShare, SharedWork
 from interp.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -69,8 +72,11 @@ def run_phase(phase: Phase, units: Sequence[Unit], args: argparse.Namespace) -> 
     if not args.overwrite:
         _claim_folders(phase, units, overwrite=False)
     if pending:
-        with stop_on_signals() as stop:
+        with stop_on_signals(args.warning_seconds) as stop:
             _do_all(phase, pending, args, stop)
+    elif phase.experiment.paths.leases.is_dir():
+        with Leases(phase.experiment.paths.leases, args.lease_seconds):
+            log.info("nothing is left, so leases of lost workers are removed")
     return 0
 
 
@@ -110,49 +116,87 @@ def _remove_outputs(folder: Path, suffix: str, prompt_ids: Collection[str] | Non
 
 
 def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, stop: StopRequest) -> None:
-    """Load each base once and go through its units, adapter by adapter.
+    """Share the pending units with all who work on them, loading each base once, and none while nothing is free.
 
     What `--overwrite` is to replace is removed only once the first base is there to make it again.
     """
-    from inference.devices import set_threads
-    from interp.models import load_language_model, numerics, pick_device
-
-    device = pick_device(args.device)
-    set_threads(args.threads or phase.experiment.config.threads)
-    progress = cli.Progress(phase.name, sum(len(unit.prompts) for unit in pending), "responses")
-    for number, (base, units) in enumerate(_by_base(phase, pending).items()):
-        stop.raise_if_asked(f"{progress.total - progress.done} responses left")
-        if number == 0 and not args.overwrite:
-            _note_numerics(phase, pending, numerics(device))
-        log.info("loading %s", base.model)
-        model = load_language_model(base, device)
-        check_layers(phase.experiment.config.layers, model.n_layers, base.model)
-        if number == 0 and args.overwrite:
-            _claim_folders(phase, pending, overwrite=True)
-            _note_numerics(phase, pending, numerics(device))
-        for unit in units:
-            stop.raise_if_asked(f"{progress.total - progress.done} responses left")
-            _do_one(phase, unit, model)
-            progress.step(len(unit.prompts), f"{unit.author} {unit.prompt_set.name}")
-        del model
+    desk = _Desk(phase, pending, args)
+    if args.overwrite:
+        desk.load(phase.experiment.base_spec(phase.variant(pending[0])))
+        _claim_folders(phase, pending, overwrite=True)
+    _note_numerics(phase, pending, desk.numerics)
+    progress = cli.Progress(phase.name, count_prompts(pending), "responses")
+    with Leases(phase.experiment.paths.leases, args.lease_seconds) as leases:
+        work = SharedWork(pending, how_to_share(phase), leases)
+        for unit in work.take(lambda: stop.raise_if_asked(f"{count_prompts(work.left())} responses left")):
+            if not desk.do(unit):
+                work.drop_group_of(unit)
+            progress.step(len(unit.prompts), f"{unit.author} {unit.prompt_set.name}", count_prompts(work.left()))
     progress.close()
+    log.info("%s: %s", phase.name, work.spent)
+    desk.raise_first_failure()
+
+
+def how_to_share(phase: Phase) -> HowToShare[Unit]:
+    """Batches change hands; a worker goes on with the adapter, or at least the base, that it has."""
+    spec = phase.experiment.base_spec
+    return HowToShare(
+        key=lambda unit: f"{phase.name}/{unit.author}/{unit.prompt_set.name}/{unit.index}",
+        affinity=lambda unit: (spec(phase.variant(unit)), unit.author),
+        is_done=lambda unit: not phase.pending([unit], Inventory()),
+    )
+
+
+def count_prompts(units: Sequence[Unit]) -> int:
+    return sum(len(unit.prompts) for unit in units)
+
+
+class _Desk:
+    """Where a worker does units: one base at a time, an adapter on it, and what went wrong with some of them."""
+
+    def __init__(self, phase: Phase, pending: Sequence[Unit], args: argparse.Namespace) -> None:
+        from inference.devices import set_threads
+        from interp.models import numerics, pick_device
+
+        self.phase = phase
+        self.device = pick_device(args.device)
+        set_threads(args.threads or phase.experiment.config.threads)
+        self.numerics = numerics(self.device)
+        self._model: LanguageModel | None = None
+        self._failures: dict[str, InterpError] = {}
+
+    def load(self, base: BaseModelSpec) -> "LanguageModel":
+        from interp.models import load_language_model
+
+        if self._model is None or self._model.spec != base:
+            self._model = None  # before the next one comes: there may be room for one only
+            log.info("loading %s", base.model)
+            self._model = load_language_model(base, self.device)
+            check_layers(self.phase.experiment.config.layers, self._model.n_layers, base.model)
+        return self._model
+
+    def do(self, unit: Unit) -> bool:
+        """Do a unit; whether it could be done. What is wrong with one author is no reason to leave the others."""
+        model = self.load(self.phase.experiment.base_spec(self.phase.variant(unit)))
+        try:
+            model.use_adapter(self.phase.experiment.adapter_spec(self.phase.variant(unit)))
+            self.phase.do(unit, model, Inventory())
+        except (InputError, ModelUnavailable, ValueOutOfRange) as error:
+            log.error("%s cannot be done: %s", unit.author, error)
+            self._failures[unit.author] = error
+        return unit.author not in self._failures
+
+    def raise_first_failure(self) -> None:
+        """
+        Raises:
+            InterpError: what was wrong with the first author that could not be done; says how many there are.
+        """
+        for author, error in self._failures.items():
+            others = len(self._failures) - 1
+            more = f" ({author}; so it is with {others} more)" if others else ""
+            raise type(error)(f"{error}{more}; all that could be done is done")
 
 
 def _note_numerics(phase: Phase, units: Sequence[Unit], found: Mapping[str, object]) -> None:
     for folder in {folder for unit in units for folder in phase.folders(unit)}:
         guard_numerics(folder, found)
-
-
-def _do_one(phase: Phase, unit: Unit, model: "LanguageModel") -> None:
-    """Do a unit, unless another worker has done it since."""
-    inventory = Inventory()
-    if phase.pending([unit], inventory):
-        model.use_adapter(phase.experiment.adapter_spec(phase.variant(unit)))
-        phase.do(unit, model, inventory)
-
-
-def _by_base(phase: Phase, units: Sequence[Unit]) -> dict[BaseModelSpec, list[Unit]]:
-    groups: dict[BaseModelSpec, list[Unit]] = {}
-    for unit in units:
-        groups.setdefault(phase.experiment.base_spec(phase.variant(unit)), []).append(unit)
-    return groups

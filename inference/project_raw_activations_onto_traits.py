@@ -23,9 +23,11 @@ from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError, SettingsChanged
 from interp.files import is_whole, json_bytes, sweep_leftovers, write_many
+from interp.leases import Leases
 from interp.manifest import read_fingerprint, read_made_with
 from interp.paths import OWN_READER
 from interp.records import PromptSet
+from interp.sharing import HowToShare, SharedWork
 from interp.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -160,17 +162,21 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
     d_model = shape["d_model"] if shape else None
     scorers: dict[tuple[VectorFile, ...], Scorer] = {}
     progress = cli.Progress("project", len(work), "readings")
-    with stop_on_signals() as stop:
-        for reading, planned in work:
-            stop.raise_if_asked(f"{progress.total - progress.done} readings left")
+    how = HowToShare[tuple[Reading, list[VectorFile]]](
+        key=lambda each: "/".join(("project", *each[0].key)),
+        affinity=lambda each: (each[0].author,),
+        is_done=lambda each: not (args.overwrite or missing_vectors(experiment, *each)),
+    )
+    with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
+        shared = SharedWork(work, how, leases)
+        for reading, planned in shared.take(lambda: stop.raise_if_asked(f"{len(shared.left())} readings left")):
             sweep_leftovers(experiment.paths.projections(*reading.key).parent)
             keep = None if args.overwrite else _rows_there(experiment, reading)
             lacking = tuple(vector for vector in planned if keep is None or vector.name not in _names(keep))
-            if lacking and lacking not in scorers:
+            if lacking not in scorers:
                 scorers[lacking] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers, d_model)
-            if lacking:
-                project_reading(experiment, reading, scorers[lacking], keep)
-            progress.step(1, " ".join(reading.key))
+            project_reading(experiment, reading, scorers[lacking], keep)
+            progress.step(1, " ".join(reading.key), len(shared.left()))
     progress.close()
 
 

@@ -99,18 +99,23 @@ def model_settings(base: BaseModelSpec, adapter: AdapterSpec | None) -> dict[str
 
 
 class Inventory:
-    """Which finished files a run finds; each folder is listed once."""
+    """Which finished files a run finds; each folder is listed once, each file looked into once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, frozenset[str]] = {}
+        self._whole: dict[Path, bool] = {}
 
     def missing(self, folder: Path, prompts: Iterable[Prompt], suffix: str) -> list[Prompt]:
         """The prompts whose file is not in the folder, or is torn."""
         if folder not in self._names:
-            self._names[folder] = frozenset(
-                name for name in list_names(folder) if name.endswith(suffix) and is_whole(folder / name)
-            )
-        return [prompt for prompt in prompts if prompt.id + suffix not in self._names[folder]]
+            self._names[folder] = list_names(folder)
+        return [prompt for prompt in prompts if not self._is_there(folder, prompt.id + suffix)]
+
+    def _is_there(self, folder: Path, name: str) -> bool:
+        path = folder / name
+        if name in self._names[folder] and path not in self._whole:
+            self._whole[path] = is_whole(path)
+        return self._whole.get(path, False)
 
     def any_present(self, folder: Path, prompts: Sequence[Prompt], suffix: str) -> bool:
         return len(self.missing(folder, prompts, suffix)) < len(prompts)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -12,7 +13,9 @@ from typing import Any
 
 from interp.errors import InputError, InterpError
 from interp.layers import parse_layers
+from interp.leases import LEASE_SECONDS
 from interp.paths import default_root
+from interp.stopping import WARNING_SECONDS
 from interp.work import Shard
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def seconds_argument(text: str) -> float:
+    """An option's time, in seconds, above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
 
 
 def _or_argument_error(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -90,6 +104,14 @@ def work_options() -> argparse.ArgumentParser:
     existing.add_argument("--skip-existing", action="store_true", help="keep finished outputs and do what is left")
     existing.add_argument("--overwrite", action="store_true", help="make all outputs again")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and end")
+    parser.add_argument(
+        "--lease-seconds", type=seconds_argument, default=LEASE_SECONDS, metavar="S",
+        help=f"take over from a worker that gave no sign of life for so long (default: {LEASE_SECONDS:.0f})",
+    )
+    parser.add_argument(
+        "--warning-seconds", type=seconds_argument, default=WARNING_SECONDS, metavar="S",
+        help=f"after SIGUSR2, let the batch in hand go on for at most so long (default: {WARNING_SECONDS:.0f})",
+    )
     return parser
 
 
@@ -103,31 +125,63 @@ def device_options() -> argparse.ArgumentParser:
     return parser
 
 
+def cluster_options() -> argparse.ArgumentParser:
+    """--gpu-gb, --gres, --workers, --time-limit: what a cluster offers a job."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for flag, kind, default, text in (
+        ("--gpu-gb", positive_number, "80", "memory of a GPU, in GB"),
+        ("--gres", str, "gpu:1", "how a job asks for one GPU"),
+        ("--workers", positive, "8", "tasks of an array, at most"),
+        ("--time-limit", minutes_argument, "24:00:00", "longest job, H:MM, H:MM:SS or D-HH:MM:SS"),
+    ):
+        variable = "INTERP_" + flag.removeprefix("--").replace("-", "_").upper()
+        chosen = os.environ.get(variable) or default
+        parser.add_argument(flag, type=kind, default=chosen, help=f"{text} (default: ${variable} or {default})")
+    return parser
+
+
+def positive_number(text: str) -> float:
+    """An option's number, above 0; fractions are allowed."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return float(text)
+
+
+def minutes_argument(text: str) -> int:
+    """An option's time as whole minutes, rounded down: H:MM, H:MM:SS or D-HH:MM:SS."""
+    found = re.fullmatch(r"(?:(\d+)-(?=\d+:\d+:))?(\d+):([0-5]\d)(?::[0-5]\d)?", text)
+    days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    total = (24 * days + hours) * 60 + minutes
+    if total == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write H:MM, H:MM:SS or D-HH:MM:SS")
+    return total
+
+
 class Progress:
     """Done, left, rate and ETA: a bar at a terminal, else one log line per step."""
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
-        self.done = 0
+        self.done, self.left = 0, total
         self.start = time.monotonic()
         self._bar = self._make_bar() if sys.stderr.isatty() else None
 
-    def step(self, count: int, note: str = "") -> None:
-        """`count` more units are done."""
+    def step(self, count: int, note: str = "", left: int | None = None) -> None:
+        """`count` more units are done here; `left` are to do, where others work on the same list."""
         self.done += count
+        self.left = self.total - self.done if left is None else left
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(count)
+            self._bar.update(self.total - self.left - self._bar.n)
         else:
             log.info(self.line(note))
 
     def line(self, note: str) -> str:
-        elapsed = max(time.monotonic() - self.start, 1e-9)
-        rate = self.done / elapsed
-        left = self.total - self.done
+        rate = (self.total - self.left) / max(time.monotonic() - self.start, 1e-9)
+        eta = duration(self.left / rate) if rate else "?"
         return (
-            f"{self.what}: {self.done}/{self.total} {self.unit}, {left} left, {rate:.3g}/s, "
-            f"ETA {duration(left / rate) if rate else '?'}{'  ' + note if note else ''}"
+            f"{self.what}: {self.total - self.left}/{self.total} {self.unit}, {self.left} left, {rate:.3g}/s, "
+            f"ETA {eta}{'  ' + note if note else ''}"
         )
 
     def close(self) -> None:

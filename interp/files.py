@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ _ENDINGS: dict[str, Callable[[bytes], bool]] = {
     ".pt": lambda tail: tail.startswith(b"PK\x05\x06"),
     ".parquet": lambda tail: tail.endswith(b"PAR1"),
 }
+_OLD_SECONDS = 86_400
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEFTOVER = re.compile(r"^\..*\.(?P<host>[^.]+)\.(?P<pid>\d+)\.(?P<start>\d+)\.tmp$")
 
@@ -37,7 +39,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         DiskFull: the target has no room; nothing is left behind.
     """
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -132,14 +134,26 @@ def is_whole(path: Path) -> bool:
 
 
 def sweep_leftovers(folder: Path) -> int:
-    """Remove the temporary files below `folder` whose writers on this machine are gone; how many there were."""
+    """Remove the temporary files below `folder` whose writers are gone; how many there were.
+
+    Of a writer on another machine that is known only by age: no file takes a day to write.
+    """
     removed = 0
     for path in folder.rglob(".*.tmp") if folder.is_dir() else ():
         match = _LEFTOVER.match(path.name)
-        if match and match["host"] == _host() and not _is_running(int(match["pid"]), int(match["start"])):
+        if match and _is_left_over(path, match["host"], int(match["pid"]), int(match["start"])):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _is_left_over(path: Path, host: str, pid: int, start: int) -> bool:
+    if host == _host():
+        return not process_is_running(pid, start)
+    try:
+        return time.time() - path.stat().st_mtime > _OLD_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def free_bytes(path: Path) -> int:
@@ -167,28 +181,40 @@ def _full_message(path: Path, needed: int) -> str:
     )
 
 
-def _temporary_name(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
+    """The hidden name beside `path` that says whose it is, by which `sweep_leftovers` knows it."""
     pid = os.getpid()
-    return path.with_name(f".{path.name}.{_host()}.{pid}.{_start_ticks(pid)}.tmp")
+    return path.with_name(f".{path.name}.{_host()}.{pid}.{process_start(pid)}.tmp")
 
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 
-def _start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot: tells a process from a later one with its number."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+def process_start(pid: int) -> int:
+    """When a process started, in clock ticks since boot: tells a process from a later one with its number.
+
+    0 where that cannot be seen.
+    """
+    fields = _process_fields(pid)
+    return int(fields[19]) if fields else 0
 
 
-def _is_running(pid: int, start: int) -> bool:
+def process_is_running(pid: int, start: int) -> bool:
+    """Whether the process that had this number and start still runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return _start_ticks(pid) in (0, start)
+    fields = _process_fields(pid)
+    return not fields or (int(fields[19]) == start and fields[0] not in "ZX")
+
+
+def _process_fields(pid: int) -> list[str]:
+    """What /proc/<pid>/stat says, from the state on; empty where it says nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -72,6 +72,16 @@ class ExperimentPaths:
     def inference(self) -> Path:
         return self.folder / "inference"
 
+    @property
+    def leases(self) -> Path:
+        """What workers have in hand; there only while they are."""
+        return self.folder / "leases"
+
+    @property
+    def jobs(self) -> Path:
+        """What was submitted to a scheduler, and its logs."""
+        return self.folder / "jobs"
+
     def responses(self, author: str, prompt_set: str) -> Path:
         return self.inference / author / "responses" / prompt_set
 

@@ -1,4 +1,4 @@
-"""Stopping between two batches when a signal asks for it."""
+"""Stopping when a signal asks for it: between two batches, or, when the batch in hand takes too long, within it."""
 
 import os
 import signal
@@ -8,14 +8,36 @@ from types import FrameType
 
 from interp.errors import Stopped
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+WARNING = signal.SIGUSR2
+"""The end is near, but not here: a scheduler's warning before its time limit."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, WARNING)
+TERM_SECONDS = 20.0
+"""What SIGTERM leaves for the batch in hand: schedulers kill 30 s after it, if nothing else is set."""
+WARNING_SECONDS = 240.0
 
 
 class StopRequest:
-    """Whether a signal has asked for a stop; work asks at its seams."""
+    """Whether a signal has asked for a stop; work asks at its seams.
 
-    def __init__(self) -> None:
+    Args:
+        warning_seconds: how long after a warning the batch in hand may go on.
+    """
+
+    def __init__(self, warning_seconds: float) -> None:
         self.signal: int | None = None
+        self._patience = {signal.SIGTERM: TERM_SECONDS, WARNING: warning_seconds}
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal: the first is a request, and after a warning so is the next; one more ends at once."""
+        if self.signal not in (None, WARNING) or self.signal == number:
+            os._exit(128 + number)
+        self.signal = number
+        if number in self._patience:
+            signal.setitimer(signal.ITIMER_REAL, max(self._patience[signal.Signals(number)], 1e-3))
+
+    def abandon(self, _: int, __: FrameType | None) -> None:
+        """Give up the batch in hand: what it has written is whole, what it has not is made by the next run."""
+        raise Stopped(f"stopped by {self._name()} within a batch; the same command goes on from here")
 
     def raise_if_asked(self, left: str) -> None:
         """
@@ -23,23 +45,22 @@ class StopRequest:
             Stopped: a signal came; `left` says what remains.
         """
         if self.signal is not None:
-            name = signal.Signals(self.signal).name
-            raise Stopped(f"stopped by {name} with {left}; the same command goes on from here")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise Stopped(f"stopped by {self._name()} with {left}; the same command goes on from here")
+
+    def _name(self) -> str:
+        return signal.Signals(self.signal).name if self.signal is not None else "nothing"
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn the first stop signal into a request that work honours at its next seam; the second ends at once."""
-    request = StopRequest()
-
-    def note(number: int, _: FrameType | None) -> None:
-        if request.signal is not None:
-            os._exit(128 + number)
-        request.signal = number
-
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+def stop_on_signals(warning_seconds: float = WARNING_SECONDS) -> Iterator[StopRequest]:
+    """Turn stop signals into a request that work honours at its next seam, or within the batch when time runs out."""
+    request = StopRequest(warning_seconds)
+    handlers = {**dict.fromkeys(STOP_SIGNALS, request.note), signal.SIGALRM: request.abandon}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield request
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

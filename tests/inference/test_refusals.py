@@ -12,6 +12,7 @@ from inference import preflight
 from interp.errors import InputError, InterpError, ModelUnavailable, SettingsChanged, ValueOutOfRange
 from interp.paths import REPOSITORY
 from tests.inference.conftest import Audit
+from tests.interruption import differences, hash_tree
 
 
 def refusal(audit: Audit, script: str, *flags: str) -> InterpError:
@@ -206,3 +207,26 @@ def test_one_trait_is_not_enough_to_compare(fresh: Audit) -> None:
         fresh.run(phase, *only, *flags)
     assert "only one trait" in str(refusal(fresh, "compare", *only))
     assert "no prompt file 'benine'; there are: " in str(refusal(fresh, "compare", "--prompt-set", "benine"))
+
+
+def n_responses(audit: Audit, author: str) -> int:
+    return len(list((audit.folder / "inference" / author / "responses").rglob("[!_]*.json")))
+
+
+def test_one_organism_that_cannot_be_loaded_does_not_keep_the_others_from_being_done(
+    fresh: Audit, audited: Audit, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, *others = fresh.organisms()
+    weights = fresh.folder / "models" / broken / "adapter_model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    error = refusal(fresh, "generate", "--response-only", "--skip-existing")
+    assert error.exit_status == 5 and broken in str(error) and "all that could be done is done" in str(error)
+    assert f"{broken} cannot be done: " in caplog.text
+    for author in others:
+        assert n_responses(fresh, author) == n_responses(audited, author) > 0
+    assert n_responses(fresh, broken) == 0
+    assert not fresh.folder.joinpath("leases").exists()
+    weights.write_bytes(content)
+    fresh.run_all()
+    assert differences(hash_tree(fresh.folder), hash_tree(audited.folder)) == []

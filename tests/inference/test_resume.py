@@ -138,7 +138,7 @@ def test_a_disk_that_fills_stops_the_run_and_leaves_no_partial_file(fresh: Audit
 def test_leftovers_of_a_killed_writer_are_swept(done: Audit) -> None:
     folder = next((done.folder / "inference").rglob("self"))
     code = "import sys; from pathlib import Path; from interp import files\n"
-    code += "files._temporary_name(Path(sys.argv[1])).touch()"
+    code += "files.temporary_name(Path(sys.argv[1])).touch()"
     writer = subprocess.run([sys.executable, "-c", code, str(folder / "x.pt")], cwd=REPOSITORY)
     assert writer.returncode == 0
     assert list(folder.glob(".*.tmp"))
