@@ -11,5 +11,5 @@ source setup_env.sh
 bin="$(dirname "$INTERP_PYTHON")"
 "$INTERP_PYTHON" -m ruff check .
 "$INTERP_PYTHON" -m mypy
-"$bin/shellcheck" --external-sources ./*.sh .ci/run
+"$bin/shellcheck" --external-sources ./*.sh slurm/*.sh slurm/*.sbatch .ci/run
 "$INTERP_PYTHON" -m pytest -n 2 --dist loadfile "$@"

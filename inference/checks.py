@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inference.model_cost import GPU_BORDER_BYTES, GPU_ROOM, gpu_shortage, wants_gpu
 from inference.plan import Plan
 from interp.config import AdapterSpec, Experiment
 from interp.errors import InputError
@@ -24,8 +25,12 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def check_model(experiment: Experiment, plan: Plan, findings: Findings) -> None:
-    """Every base that the authors and the reader stand on: there, and of the declared shape; and the GPU's memory."""
+def check_model(experiment: Experiment, plan: Plan, findings: Findings, gpu_gb: float | None = None) -> None:
+    """Every base that the authors and the reader stand on: there, and of the declared shape; and the GPU's memory.
+
+    Args:
+        gpu_gb: memory of a cluster's GPU, in place of this machine's.
+    """
     names = [*plan.authors, experiment.config.clean_reader]
     bases = {experiment.base_spec(name) for name in names}
     if len(bases) > 1:
@@ -39,7 +44,10 @@ def check_model(experiment: Experiment, plan: Plan, findings: Findings) -> None:
         found = (text.get("num_hidden_layers"), text.get("hidden_size"))
         if found != (declared.n_layers, declared.d_model):
             findings.problems.append(f"{base.model} has (layers, width) {found}, config.json's `shape` says otherwise")
-    _check_memory(plan, findings)
+    if gpu_gb is None:
+        _check_memory(plan, findings)
+    else:
+        _check_cluster_memory(experiment, plan, gpu_gb, findings)
 
 
 def check_adapters(experiment: Experiment, authors: Sequence[str], findings: Findings) -> None:
@@ -101,14 +109,24 @@ def _check_memory(plan: Plan, findings: Findings) -> None:
         return
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
-        if plan.weight_bytes * 1.15 > free:
+        if plan.weight_bytes * GPU_ROOM > free:
             findings.problems.append(
                 f"GPU: the weights need {human_bytes(plan.weight_bytes)} and room to work, {human_bytes(free)} are free"
             )
-    elif plan.weight_bytes > 20e9:
+    elif plan.weight_bytes > GPU_BORDER_BYTES:
         findings.problems.append(f"GPU: none is visible, and {human_bytes(plan.weight_bytes)} of weights want one")
     else:
         findings.notes.append("GPU: none is visible; this runs on the CPU")
+
+
+def _check_cluster_memory(experiment: Experiment, plan: Plan, gpu_gb: float, findings: Findings) -> None:
+    shortage = gpu_shortage(experiment, plan, gpu_gb)
+    if shortage:
+        findings.problems.append(shortage)
+    elif wants_gpu(experiment, plan):
+        findings.notes.append(f"GPU: {human_bytes(plan.weight_bytes or 0.0)} of weights on one of {gpu_gb:g} GB")
+    elif plan.weight_bytes is not None:
+        findings.notes.append("GPU: none is asked for; this runs on the CPU")
 
 
 def _read_adapter(adapter: AdapterSpec, findings: Findings) -> dict[str, Any] | None:

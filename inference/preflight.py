@@ -4,7 +4,7 @@ Reads   config, prompt sets, trait vectors, and (where they can be reached) mode
 Prints  the plan with its arithmetic, then every problem. Exit status 0 only when nothing is missing.
 
 `--measure` also loads the model, verifies that hooks see and change what they should, and times a batch, unless phases
-1 and 2 have nothing left to do.
+1 and 2 have nothing left to do. `--sbatch` prints, for every step with work left, the options of its cluster job.
 
 Example: python inference/preflight.py --experiment audit-bleachers --response-only
 """
@@ -16,11 +16,13 @@ from pathlib import Path
 
 from inference.checks import Findings, check_adapters, check_disk, check_model, check_vectors
 from inference.extract_trait_vectors import METHOD_NAMES
+from inference.job_sizes import Machine, job_sizes
 from inference.options import capture_options, model_phase_parser, read_capture_options, read_experiment
 from inference.plan import Plan, make_plan
 from inference.status import author_status
 from inference.units import CaptureOptions, plan_units
 from inference.vector_files import VectorFile
+from inference.work_left import work_left
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
@@ -45,6 +47,19 @@ def print_plan(experiment: Experiment, plan: Plan) -> None:
     print(f"  bytes, at most    {size} = {plan.n_files:,} × {plan.file_arithmetic} ({each} a file)")
     if plan.weight_bytes is not None:
         print(f"  weights           {human_bytes(plan.weight_bytes)} in memory, loaded once")
+
+
+def sbatch_lines(experiment: Experiment, plan: Plan, machine: Machine, findings: Findings) -> list[str]:
+    """For each step with work left how its hours come about, and its sbatch options; none where they are unknown."""
+    try:
+        sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine)
+    except InputError as error:
+        findings.problems += [str(error)] if str(error) not in findings.problems else []
+        return []
+    lines = []
+    for step, size in sizes.items():
+        lines += [f"  {step:17} {size.arithmetic}", f"  {'sbatch ' + step:17} {' '.join(size.sbatch_options())}"]
+    return lines or ["  sbatch            nothing is left to do"]
 
 
 def measure(experiment: Experiment, plan: Plan, options: CaptureOptions, args: argparse.Namespace) -> None:
@@ -76,10 +91,12 @@ def responses_left(experiment: Experiment, plan: Plan) -> bool:
     return any(count.left for status in statuses for name, count in status.items() if name != "projected")
 
 
-def check_everything(experiment: Experiment, plan: Plan, needs_vectors: bool) -> Findings:
-    """All problems, not only the first."""
+def check_everything(
+    experiment: Experiment, plan: Plan, needs_vectors: bool, gpu_gb: float | None = None
+) -> Findings:
+    """All problems, not only the first; `gpu_gb`: memory of a cluster's GPU, in place of this machine's."""
     findings = Findings()
-    check_model(experiment, plan, findings)
+    check_model(experiment, plan, findings, gpu_gb)
     check_adapters(experiment, plan.authors, findings)
     check_vectors(experiment, plan, needs_vectors, findings)
     check_disk(experiment, plan, findings)
@@ -87,9 +104,14 @@ def check_everything(experiment: Experiment, plan: Plan, needs_vectors: bool) ->
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = model_phase_parser(__doc__, [capture_options()], sampling=True)
+    parser = model_phase_parser(__doc__, [capture_options(), cli.cluster_options()], sampling=True)
     parser.add_argument("--measure", action="store_true", help="load the model, verify hooks and time one batch")
     parser.add_argument("--vectors-later", action="store_true", help="trait vectors may be missing: they come later")
+    parser.add_argument(
+        "--sbatch",
+        action="store_true",
+        help="print each step's sbatch options; checks memory against the cluster's GPU in place of this machine's",
+    )
     return parser
 
 
@@ -98,8 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment = read_experiment(args)
     options = planned_options(args, experiment)
     plan = make_plan(experiment, args.model_variant, args.prompt_set, options)
-    findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later)
+    machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit) if args.sbatch else None
+    gpu_gb = machine.gpu_gb if machine else None
+    findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later, gpu_gb=gpu_gb)
+    lines = sbatch_lines(experiment, plan, machine, findings) if machine else []
     print_plan(experiment, plan)
+    print(*lines, sep="\n", end="\n" if lines else "")
     for note in findings.notes:
         print(f"  note              {note}")
     for problem in findings.problems:

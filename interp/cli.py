@@ -79,7 +79,21 @@ def _or_argument_error(parse: Callable[[str], object]) -> Callable[[str], object
 
 
 layers_argument = _or_argument_error(parse_layers)
-shard_argument = _or_argument_error(Shard.parse)
+
+
+def _parse_shard(text: str) -> Shard:
+    """`i/n`, or `array`: the share of this element of a SLURM array."""
+    if text != "array":
+        return Shard.parse(text)
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
+    try:
+        index, first, count = (int(os.environ[name]) for name in names)
+    except KeyError:
+        raise InputError("--shard array: this is no element of a SLURM array") from None
+    return Shard.parse(f"{index - first}/{count}")
+
+
+shard_argument = _or_argument_error(_parse_shard)
 
 
 def experiment_options() -> argparse.ArgumentParser:
@@ -99,7 +113,10 @@ def experiment_options() -> argparse.ArgumentParser:
 def work_options() -> argparse.ArgumentParser:
     """--shard, --skip-existing, --overwrite, --dry-run: how a share of the work is done."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--shard", type=shard_argument, default=Shard(), metavar="i/n", help="do the i-th of n parts")
+    parser.add_argument(
+        "--shard", type=shard_argument, default=Shard(), metavar="i/n",
+        help="do the i-th of n parts, and no other; array: that of this element of a SLURM array",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="keep finished outputs and do what is left")
     existing.add_argument("--overwrite", action="store_true", help="make all outputs again")
@@ -110,7 +127,7 @@ def work_options() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--warning-seconds", type=seconds_argument, default=WARNING_SECONDS, metavar="S",
-        help=f"after SIGUSR2, let the batch in hand go on for at most so long (default: {WARNING_SECONDS:.0f})",
+        help=f"SIGUSR2 comes so long before the end: the batch in hand has most of it (default: {WARNING_SECONDS:.0f})",
     )
     return parser
 

@@ -13,23 +13,31 @@ WARNING = signal.SIGUSR2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, WARNING)
 TERM_SECONDS = 20.0
 """What SIGTERM leaves for the batch in hand: schedulers kill 30 s after it, if nothing else is set."""
-WARNING_SECONDS = 240.0
+WARNING_SECONDS = 300.0
+"""From a warning to the end, where nothing else is said."""
+_SHARE = 0.8
+"""Of the time after a warning that the batch in hand may take."""
 
 
 class StopRequest:
     """Whether a signal has asked for a stop; work asks at its seams.
 
     Args:
-        warning_seconds: how long after a warning the batch in hand may go on.
+        warning_seconds: how long before the end a warning comes; the batch in hand has most of that time.
     """
 
     def __init__(self, warning_seconds: float) -> None:
         self.signal: int | None = None
-        self._patience = {signal.SIGTERM: TERM_SECONDS, WARNING: warning_seconds}
+        self._patience = {signal.SIGTERM: TERM_SECONDS, WARNING: _SHARE * warning_seconds}
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Handle a signal: the first is a request, and after a warning so is the next; one more ends at once."""
-        if self.signal not in (None, WARNING) or self.signal == number:
+        """Handle a signal: the first is a request; a warning adds nothing to it; another signal ends at once.
+
+        After a warning, the first other signal is the request.
+        """
+        if number == WARNING and self.signal is not None:
+            return
+        if self.signal not in (None, WARNING):
             os._exit(128 + number)
         self.signal = number
         if number in self._patience:

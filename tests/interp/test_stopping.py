@@ -84,7 +84,7 @@ def test_after_a_warning_a_batch_has_its_own_time() -> None:
     started_at = time.monotonic()
     work.send_signal(WARNING)
     assert work.communicate(timeout=10)[0] == "asked\n"
-    assert time.monotonic() - started_at >= 0.3
+    assert time.monotonic() - started_at >= 0.24
 
 
 def test_sigterm_after_a_warning_is_a_request_still() -> None:
@@ -107,3 +107,13 @@ def test_an_abandoned_batch_says_so() -> None:
     with pytest.raises(Stopped, match=r"^stopped by SIGUSR2 within a batch; "), stop_on_signals(warning_seconds=0.05):
         os.kill(os.getpid(), WARNING)
         time.sleep(5)
+
+
+def test_a_warning_after_another_signal_adds_nothing() -> None:
+    """A scheduler's SIGTERM reaches a job's shell and its children; what the shell then hands on comes second."""
+    work = started()
+    work.send_signal(signal.SIGTERM)
+    work.send_signal(WARNING)
+    work.send_signal(WARNING)
+    assert work.communicate(timeout=10)[0] == "asked\nbatch finished\n"
+    assert work.returncode == 0
