@@ -131,7 +131,8 @@ def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, sto
         for unit in work.take(lambda: stop.raise_if_asked(f"{count_prompts(work.left())} responses left")):
             if not desk.do(unit):
                 work.drop_group_of(unit)
-            progress.step(len(unit.prompts), f"{unit.author} {unit.prompt_set.name}", count_prompts(work.left()))
+            note = f"{unit.author} {unit.prompt_set.name} batch {unit.index}"
+            progress.step(len(unit.prompts), note, count_prompts(work.left()))
     progress.close()
     log.info("%s: %s", phase.name, work.spent)
     desk.raise_first_failure()

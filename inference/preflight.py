@@ -49,10 +49,12 @@ def print_plan(experiment: Experiment, plan: Plan) -> None:
         print(f"  weights           {human_bytes(plan.weight_bytes)} in memory, loaded once")
 
 
-def sbatch_lines(experiment: Experiment, plan: Plan, machine: Machine, findings: Findings) -> list[str]:
+def sbatch_lines(
+    experiment: Experiment, plan: Plan, machine: Machine, width: int | None, findings: Findings
+) -> list[str]:
     """For each step with work left how its hours come about, and its sbatch options; none where they are unknown."""
     try:
-        sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine)
+        sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
     except InputError as error:
         findings.problems += [str(error)] if str(error) not in findings.problems else []
         return []
@@ -123,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit) if args.sbatch else None
     gpu_gb = machine.gpu_gb if machine else None
     findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later, gpu_gb=gpu_gb)
-    lines = sbatch_lines(experiment, plan, machine, findings) if machine else []
+    lines = sbatch_lines(experiment, plan, machine, args.width, findings) if machine else []
     print_plan(experiment, plan)
     print(*lines, sep="\n", end="\n" if lines else "")
     for note in findings.notes:

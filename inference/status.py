@@ -1,20 +1,26 @@
-"""What is done, left and torn, per phase and author. Loads nothing; needs no scheduler.
+"""What is done, left and torn, per phase and author; what workers have in hand; what became of submitted jobs.
 
-Exit status: 0 when everything is done, 1 when work is left.
+Read from the work itself and the jobs' logs; a scheduler is asked only about jobs that were submitted, and only for
+what waits or runs. Loads nothing. Exit status: 0 when everything is done, 1 when work is left.
 
 Example: python inference/status.py --experiment audit-bleachers
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp import cli
+from interp import batch_jobs, cli
 from interp.config import Experiment
+from interp.errors import InputError
 from interp.files import is_whole, list_names
+from interp.leases import Lease, describe_owner
 from interp.paths import OWN_READER
 from interp.records import PromptSet
+
+WRONG = ("held", "failed", "lost", "forgotten")
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,32 @@ def print_table(rows: dict[str, dict[str, Count]]) -> None:
         print(author.ljust(width), *(str(counts[column]).rjust(18) for column in columns))
 
 
+def print_in_hand(experiment: Experiment) -> None:
+    """What workers are at, or were when they were lost."""
+    for name in sorted(list_names(experiment.paths.leases)):
+        print(f"in hand: {Lease.parse(name).key} ({describe_owner(experiment.paths.leases / name)})")
+
+
+def print_jobs(experiment: Experiment) -> None:
+    """What became of the latest job of every step; of each that went wrong, why, and where to read on."""
+    folder = experiment.paths.jobs
+    latest = batch_jobs.read_submitted(folder).latest()
+    if not latest:
+        return
+    try:
+        queue = batch_jobs.read_queue()
+    except InputError as error:
+        print(f"the scheduler cannot be asked ({error}); of jobs that wait or run nothing is known")
+        queue = []
+    print("jobs")
+    for step, job in latest.items():
+        found = batch_jobs.outcomes(job, folder, queue)
+        counts = Counter(outcome.state for outcome in found)
+        print(f"  {step:9} job {job.id}: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+        for outcome in sorted({each for each in found if each.state in WRONG}, key=str):
+            print(f"    {outcome.state}: {outcome.why}{f' ({outcome.log})' if outcome.log else ''}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
@@ -83,8 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     authors = experiment.select_variants(args.model_variant)
     rows = {author: author_status(experiment, author, prompt_sets) for author in authors}
     print_table(rows)
+    print_in_hand(experiment)
+    print_jobs(experiment)
     left = sum(count.left for counts in rows.values() for count in counts.values())
-    print(f"{left} files left" if left else "all done")
+    print(f"{left} files left: the same command, or a new submission, does them" if left else "all done")
     return 1 if left else 0
 
 

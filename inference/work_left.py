@@ -6,9 +6,10 @@ from pathlib import Path
 
 from inference.extract_trait_vectors import METHOD_NAMES
 from inference.plan import Plan
+from inference.project_raw_activations_onto_traits import missing_vectors, plan_readings
 from inference.units import Inventory, Unit, plan_units
+from inference.vector_files import find_vectors
 from interp.config import Experiment
-from interp.files import is_whole
 from interp.paths import OWN_READER
 from interp.vector_store import list_vectors, vector_path
 
@@ -30,7 +31,8 @@ def work_left(experiment: Experiment, plan: Plan) -> WorkLeft:
     units = plan_units(experiment, plan.authors, plan.prompt_sets)
     inventory = Inventory()
     traits = _traits_left(experiment)
-    readings = len(_tables(experiment, units)) if traits else _readings_left(experiment, units)
+    to_come = traits or not list_vectors(experiment.paths.vectors)
+    readings = len(_tables(experiment, units)) if to_come else _readings_left(experiment, plan)
     return WorkLeft(
         traits=traits,
         generate_batches=sum(_unanswered(experiment, unit, inventory) for unit in units),
@@ -68,11 +70,12 @@ def _tables(experiment: Experiment, units: Iterable[Unit]) -> list[list[Path]]:
     return [[paths.projections(*key, reader), paths.norms(*key, reader)] for key in keys for reader in readers]
 
 
-def _readings_left(experiment: Experiment, units: Iterable[Unit]) -> int:
-    """Readings without scores, with torn ones, or with scores from before the last vector was made."""
-    newest = _newest(list_vectors(experiment.paths.vectors))
-    tables = _tables(experiment, units)
-    return sum(not all(map(is_whole, files)) or files[0].stat().st_mtime < newest for files in tables)
+def _readings_left(experiment: Experiment, plan: Plan) -> int:
+    """Readings that lack scores on some vector, as phase 3 sees it."""
+    readers = [OWN_READER, experiment.config.clean_reader]
+    readings = plan_readings(experiment, plan.authors, plan.prompt_sets, readers)
+    vectors = find_vectors(experiment)
+    return sum(bool(missing_vectors(experiment, reading, vectors)) for reading in readings)
 
 
 def _analysis_left(experiment: Experiment, units: Sequence[Unit]) -> bool:

@@ -143,7 +143,7 @@ def device_options() -> argparse.ArgumentParser:
 
 
 def cluster_options() -> argparse.ArgumentParser:
-    """--gpu-gb, --gres, --workers, --time-limit: what a cluster offers a job."""
+    """--gpu-gb, --gres, --workers, --time-limit: what a cluster offers a job; --width: how many share a step."""
     parser = argparse.ArgumentParser(add_help=False)
     for flag, kind, default, text in (
         ("--gpu-gb", positive_number, "80", "memory of a GPU, in GB"),
@@ -154,6 +154,7 @@ def cluster_options() -> argparse.ArgumentParser:
         variable = "INTERP_" + flag.removeprefix("--").replace("-", "_").upper()
         chosen = os.environ.get(variable) or default
         parser.add_argument(flag, type=kind, default=chosen, help=f"{text} (default: ${variable} or {default})")
+    parser.add_argument("--width", type=positive, help="tasks of every array, just so many (default: by the work left)")
     return parser
 
 

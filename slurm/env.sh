@@ -7,6 +7,7 @@
 # export SBATCH_PARTITION="${SBATCH_PARTITION:-gpu}"
 # export SBATCH_ACCOUNT="${SBATCH_ACCOUNT:-my-account}"
 # export SBATCH_QOS="${SBATCH_QOS:-normal}"
+# export SBATCH_CONSTRAINT="${SBATCH_CONSTRAINT:-a100}" # one kind of GPU for one audit: other kinds compute other bits
 
 # Software. Without INTERP_PYTHON, .venv in the checkout is used, and made where it is missing.
 # module load python/3.11 cuda/12.8

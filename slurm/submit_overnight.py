@@ -13,7 +13,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experiments.planted_quirks import build
@@ -144,7 +144,9 @@ def plan_default(recipe: Recipe, root: Path, options: Sequence[str], args: argpa
     paths = ExperimentPaths(root, recipe.folder_name)
     if build.is_complete(recipe, paths.folder):
         return None
-    return Chain(paths, TINY_CHAIN, build_options=options, static=args.static, dry_run=args.dry_run)
+    width = args.width or 1
+    sizes = {step: replace(size, width=size.width and width) for step, size in TINY_CHAIN.items()}
+    return Chain(paths, sizes, build_options=options, static=args.static, dry_run=args.dry_run)
 
 
 def plan_audit(name: str, root: Path, options: Sequence[str], args: argparse.Namespace) -> Chain:
@@ -157,12 +159,12 @@ def plan_audit(name: str, root: Path, options: Sequence[str], args: argparse.Nam
     cluster = ["--gpu-gb", str(args.gpu_gb), "--gres", args.gres, "--workers", str(args.workers)]
     limit = ["--time-limit", f"{args.time_limit // 60}:{args.time_limit % 60:02}"]
     asked = [*target, "--response-only", *options, "--vectors-later"]
-    preflight.main([*asked, *cluster, *limit, "--sbatch"])
+    width = args.width or (args.workers if args.static else None)
+    preflight.main([*asked, *cluster, *limit, *(["--width", str(width)] if width else []), "--sbatch"])
     parsed = preflight.build_parser().parse_args(asked)
     experiment = read_experiment(parsed)
     plan = make_plan(experiment, None, None, preflight.planned_options(parsed, experiment))
     machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit)
-    width = args.workers if args.static else None
     sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
     return Chain(experiment.paths, sizes, model_options=options, static=args.static, dry_run=args.dry_run)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from interp import errors
+from interp.batch_jobs import Job, SubmittedJobs
 from interp.config import ExperimentConfig, ModelShape, ModelVariant, Quantization
 from interp.paths import REPOSITORY
 from interp.projections import NORMS, SCORES
@@ -18,14 +19,16 @@ from interp.records import Instructions, Prompt, PromptSet, Provenance, Record, 
 
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "experiments/*/README.md", "benchmarks/README.md")
+    for pattern in ("*.md", "docs/*.md", "experiments/*/README.md", "benchmarks/README.md", "slurm/README.md")
     for path in REPOSITORY.glob(pattern)
 )
 SCRIPT = re.compile(r"python -m ([\w.]+)|\b((?:inference|analysis|experiments|benchmarks|tests|interp)/[\w/]+\.py)\b")
-SHELL = re.compile(r"\b(\w+\.sh)\b")
+SHELL = re.compile(r"((?:\bslurm/)?\b\w+\.(?:sh|sbatch))\b")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 ABSOLUTE = re.compile(r"(?<![\w.:/<>)\]}*…-])/(\w[\w.-]*)/")
+FOLDERS = (REPOSITORY, REPOSITORY / "slurm")
+"""Where a script may lie that a page names without its folder."""
 EXAMPLE_FOLDERS = {"scratch", "tmp"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -51,7 +54,7 @@ def test_every_script_that_is_named_exists(page: Path) -> None:
     text = page.read_text()
     files = [path or f"{module.replace('.', '/')}.py" for module, path in SCRIPT.findall(text) if not foreign(module)]
     files += SHELL.findall(text)
-    assert [name for name in files if not (REPOSITORY / name).is_file()] == []
+    assert [name for name in files if not any((folder / name).is_file() for folder in FOLDERS)] == []
 
 
 def foreign(module: str) -> bool:
@@ -79,7 +82,7 @@ def script_modules() -> list[str]:
     """Everything that has a `main` of its own."""
     return sorted(
         ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
-        for part in ("inference", "analysis", "experiments", "benchmarks", "tests")
+        for part in ("inference", "analysis", "experiments", "slurm", "benchmarks", "tests")
         for path in (REPOSITORY / part).rglob("*.py")
         if re.search(r"^def main\(argv", path.read_text(), re.MULTILINE)
     )
@@ -101,6 +104,10 @@ def unknown_flags(text: str) -> list[str]:
         named = [module or path.removesuffix(".py").replace("/", ".") for module, path in SCRIPT.findall(statement)]
         if "run_overnight.sh" in statement:
             named += ["experiments.planted_quirks.build", "inference.generate_responses"]
+        if "submit_overnight.sh" in statement:
+            named += ["slurm.submit_overnight", "experiments.planted_quirks.build", "inference.generate_responses"]
+        if re.search(r"\b(sbatch|scancel) |dev_cluster.sh", statement):
+            continue  # SLURM's own options; tests/slurm runs the files
         if any(foreign(module) for module in named):
             continue
         parsing = [module for module in named if module in script_modules()]
@@ -151,7 +158,7 @@ def test_the_check_of_machine_paths_sees_what_it_should() -> None:
 
 FIELDS: tuple[type[Record], ...] = (
     ExperimentConfig, ModelVariant, ModelShape, Quantization, Sampling, PromptSet, Prompt, Trait, Instructions,
-    Response, Provenance,
+    Response, Provenance, Job, SubmittedJobs,
 )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ class Shell:
         environment = {
             **os.environ,
             "INTERP_ROOT": str(self.root),
+            "SLURM_DEV_DIR": f"/tmp/slurm-readme-{os.getpid()}",
+            "SLURM_DEV_PORT": "31000",
             "INTERP_PYTHON": sys.executable,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
@@ -83,6 +85,9 @@ COMMANDS = {
     "python inference/status.py --experiment audit-bleachers": (1, "sd_rt_sft_flattery"),
     "python inference/project_raw_activations_onto_traits.py --experiment planted_quirks --skip-existing": (0, ""),
     TOP: (0, ""),
+    "bash slurm/submit_overnight.sh audit-bleachers": (2, "15,400 = 56 × 275"),
+    'eval "$(bash slurm/dev_cluster.sh start)" && bash slurm/submit_overnight.sh': (0, "nothing is left to do"),
+    "bash slurm/dev_cluster.sh stop --purge": (0, ""),
 }
 """The README's commands: exit status and a piece of the output here, where there is neither hub nor GPU."""
 
