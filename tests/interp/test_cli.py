@@ -121,3 +121,22 @@ def test_durations() -> None:
     assert [cli.duration(seconds) for seconds in (0, 59.6, 3599, 3600, 360_000)] == [
         "0:00", "1:00", "59:59", "1:00:00", "100:00:00",
     ]  # fmt: skip
+
+
+def test_an_array_element_knows_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = cli.work_options()
+    for name in ("ID", "MIN", "COUNT"):
+        monkeypatch.delenv(f"SLURM_ARRAY_TASK_{name}", raising=False)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--shard", "array"])
+    for name, value in (("ID", "7"), ("MIN", "5"), ("COUNT", "4")):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    assert parser.parse_args(["--shard", "array"]).shard == Shard(2, 4)
+    assert parser.parse_args(["--shard", "1/3"]).shard == Shard(1, 3)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf"])
+def test_seconds_are_above_zero(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.work_options().parse_args([f"--lease-seconds={text}"])
+    assert "is no number of seconds above 0" in capsys.readouterr().err
