@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -105,12 +106,14 @@ class Leases:
             self.folder.rmdir()
 
     def current(self) -> dict[str, Lease]:
-        """The latest lease of every key that anybody has claimed."""
+        """The latest lease of every key that somebody has claimed."""
         latest: dict[str, Lease] = {}
         for name in _names(self.folder):
             lease = Lease.parse(name)
             if lease.key not in latest or latest[lease.key].generation < lease.generation:
                 latest[lease.key] = lease
+        if len(self._seen) > 2 * len(latest) + 100:
+            self._seen = {lease: seen for lease, seen in self._seen.items() if lease in latest.values()}
         return latest
 
     def is_abandoned(self, lease: Lease) -> bool:
@@ -153,10 +156,16 @@ class Leases:
         """Whether a lease that was claimed here still is this worker's."""
         return not self.works or (self._is_own(lease) and not self._path(lease.next).exists())
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> bool:
+        """Give a key back; whether it was still this worker's."""
         self._mine.discard(lease)
-        if self.works and self._is_own(lease):
+        if not self.works:
+            return True
+        is_own = self._is_own(lease)
+        held = is_own and not self._path(lease.next).exists()
+        if is_own:
             self._path(lease).unlink(missing_ok=True)
+        return held
 
     def _path(self, lease: Lease) -> Path:
         return self.folder / lease.file_name
@@ -245,6 +254,7 @@ def _own_process() -> Mapping[str, Any]:
     return {"host": os.uname().nodename, "pid": pid, "start": process_start(pid), **_process_space()}
 
 
+@cache
 def _process_space() -> Mapping[str, str]:
     """Within which process numbers mean the same: one boot of one machine, one process namespace."""
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")

@@ -6,7 +6,7 @@ A lost worker's piece is taken over; a slow worker keeps the one piece that it h
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -110,7 +110,7 @@ class SharedWork(Generic[Item]):
         """The next piece that is free and not done; None when others have in hand all that is left."""
         while self._groups:
             current = self.leases.current()
-            key = self._choose({key for key, lease in current.items() if not self.leases.is_abandoned(lease)})
+            key = self._choose(current)
             if key is None:
                 return None
             lease = self.leases.claim(key, current.get(key))
@@ -120,15 +120,24 @@ class SharedWork(Generic[Item]):
                     self._here = self._group_of[key]
                     return item, lease
                 self._end_with(lease)
+                self._forget_done(self._groups.get(self._group_of[key], {}), current)
         return None
 
-    def _choose(self, in_hand: set[str]) -> str | None:
-        """A piece that nobody has in hand: with the fewest changes, then where the fewest others are, then in order."""
-        others = Counter(self._group_of.get(key) for key in in_hand)
-        for affinity in sorted(self._groups, key=lambda affinity: (self._changes(affinity), others[affinity])):
-            for key in self._groups[affinity]:
-                if key not in in_hand:
-                    return key
+    def _choose(self, current: Mapping[str, Lease]) -> str | None:
+        """A piece that nobody has in hand: of the group at hand, else with the fewest changes, then with the fewest
+        others at it, then in order."""
+        here = self._first_free(self._here, current)
+        if here is not None:
+            return here
+        others = Counter(self._group_of.get(key) for key in current)
+        ranked = sorted(self._groups, key=lambda affinity: (self._changes(affinity), others[affinity]))
+        free = (self._first_free(affinity, current) for affinity in ranked)
+        return next((key for key in free if key is not None), None)
+
+    def _first_free(self, affinity: Affinity | None, current: Mapping[str, Lease]) -> str | None:
+        for key in self._groups.get(affinity, ()) if affinity is not None else ():
+            if key not in current or self.leases.is_abandoned(current[key]):
+                return key
         return None
 
     def _changes(self, affinity: Affinity) -> int:
@@ -137,9 +146,8 @@ class SharedWork(Generic[Item]):
 
     def _end_with(self, lease: Lease) -> None:
         """Whether it was done or not: it is not tried twice here."""
-        if not self.leases.holds(lease):
+        if not self.leases.release(lease):
             log.warning("%s: another worker took this over while this one stood still; its work is the same", lease.key)
-        self.leases.release(lease)
         self._forget(lease.key)
 
     def _forget(self, key: str) -> None:
@@ -154,12 +162,18 @@ class SharedWork(Generic[Item]):
         now = time.monotonic()
         if now - self._looked_at < self._look_cost / _LOOK_SHARE:
             return
-        in_hand = self.leases.current()
-        for item in self.left():
-            if self.how.key(item) not in in_hand and self.how.is_done(item):
-                self._forget(self.how.key(item))
+        current = self.leases.current()
+        for lease in current.values():
+            self.leases.is_abandoned(lease)  # a silence counts from when it is first seen
+        for group in list(self._groups.values()):
+            self._forget_done(group, current)
         self._looked_at = time.monotonic()
         self._look_cost = self._looked_at - now
+
+    def _forget_done(self, group: Mapping[str, Item], current: Mapping[str, Lease]) -> None:
+        """Drop what is done of a group, but for what somebody has a claim on still."""
+        for key in [key for key, item in group.items() if key not in current and self.how.is_done(item)]:
+            self._forget(key)
 
     def _wait(self, seconds: float) -> None:
         time.sleep(seconds)
