@@ -31,6 +31,7 @@ class Job(Record):
     step: str
     name: str
     id: str
+    arguments: tuple[str, ...]
     elements: int | None
     waits_for: str
     log: str
@@ -49,6 +50,11 @@ class SubmittedJobs(Record):
     def latest(self) -> dict[str, Job]:
         """The last job of every step."""
         return {job.step: job for job in self.jobs}
+
+    def last(self, step: str, arguments: Sequence[str]) -> Job | None:
+        """The last job that does a step with just these arguments."""
+        same = [job for job in self.jobs if job.step == step and job.arguments == tuple(arguments)]
+        return same[-1] if same else None
 
 
 def read_submitted(folder: Path) -> SubmittedJobs:

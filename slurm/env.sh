@@ -13,9 +13,11 @@
 # module load python/3.11 cuda/12.8
 # export INTERP_PYTHON="${INTERP_PYTHON:-/path/to/an/environment/bin/python}"
 
-# Where the big files go: responses and activations, and downloaded models. All nodes must see both.
+# Where the big files go: responses and activations, and downloaded models. All nodes must see both. Where compute nodes
+# have no internet, download on the login node first (hf download MODEL), and say so here.
 # export INTERP_ROOT="${INTERP_ROOT:-/scratch/$USER/audits}"
 # export HF_HOME="${HF_HOME:-/scratch/$USER/huggingface}"
+# export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
 
 # What the cluster offers: from these preflight computes what each job asks for.
 export INTERP_GRES="${INTERP_GRES:-gpu:1}"               # how a job asks for one GPU; gpu:a100:1, for instance
@@ -25,6 +27,7 @@ export INTERP_TIME_LIMIT="${INTERP_TIME_LIMIT:-24:00:00}" # longest job; one tha
 
 # How long before its time limit a job is warned (the batch in hand is finished, or given up, by then), and how often one
 # array element is requeued before it counts as failed.
+export INTERP_WARNING_SIGNAL="${INTERP_WARNING_SIGNAL:-USR2}"
 export INTERP_WARNING_SECONDS="${INTERP_WARNING_SECONDS:-300}"
 export INTERP_MAX_REQUEUES="${INTERP_MAX_REQUEUES:-20}"
-export SBATCH_SIGNAL="${SBATCH_SIGNAL:-B:USR2@$INTERP_WARNING_SECONDS}"
+export SBATCH_SIGNAL="${SBATCH_SIGNAL:-B:$INTERP_WARNING_SIGNAL@$INTERP_WARNING_SECONDS}"

@@ -42,10 +42,14 @@ TINY_CHAIN = {
 
 @dataclass(frozen=True)
 class Chain:
-    """What is asked for: the sizes of the steps with work left, and the options that their scripts get."""
+    """What is asked for: the sizes of the steps with work left, and the options that their scripts get.
+
+    `selection` of authors and prompt sets holds for all steps that have to do with responses.
+    """
 
     paths: ExperimentPaths
     sizes: Mapping[str, JobSize]
+    selection: Sequence[str] = ()
     build_options: Sequence[str] = ()
     model_options: Sequence[str] = ()
     static: bool = False
@@ -67,7 +71,7 @@ class Submitter:
 
     def do(self, step: str) -> str:
         """A line for people: what became of the step."""
-        before = batch_jobs.read_submitted(self.chain.paths.jobs).latest().get(step)
+        before = batch_jobs.read_submitted(self.chain.paths.jobs).last(step, step_arguments(step, self.chain))
         alive = [each for each in self.queue if before and each.is_of(before) and not each.is_held]
         if before and alive and not self.anew:
             self.ids[step] = before.id
@@ -100,7 +104,10 @@ class Submitter:
             self.ids[step] = f"<{step}>"
             return f"  sbatch {shlex.join([*options, str(script.relative_to(REPOSITORY)), *arguments])}"
         self.ids[step] = batch_jobs.submit(script, options, arguments)
-        job = Job(step=step, name=name, id=self.ids[step], elements=size.width, waits_for=waits_for, log=f"logs/{log}")
+        job = Job(
+            step=step, name=name, id=self.ids[step], arguments=tuple(arguments), elements=size.width,
+            waits_for=waits_for, log=f"logs/{log}",
+        )
         batch_jobs.note_submitted(chain.paths.jobs, job)
         width = f"{size.width} element{'s' if size.width != 1 else ''}" if size.width else "one job"
         return f"  {step:9} job {job.id}: {width}{', after ' + waits_for if waits_for else ''}"
@@ -129,8 +136,9 @@ def step_arguments(step: str, chain: Chain) -> list[str]:
     if step == "build":
         return [*root, *chain.build_options]
     static = ["--shard", "array"] if chain.static and step in ("phase1", "phase2") else []
+    selection = () if step == "vectors" else chain.selection
     asked = chain.model_options if step in ("phase1", "phase2") else ()
-    return [chain.paths.experiment, *root, *static, *asked]
+    return [chain.paths.experiment, *root, *selection, *static, *asked]
 
 
 def recipe_of(options: Sequence[str]) -> Recipe:
@@ -158,15 +166,21 @@ def plan_audit(name: str, root: Path, options: Sequence[str], args: argparse.Nam
     target = ["--experiment", name, "--root", str(root)]
     cluster = ["--gpu-gb", str(args.gpu_gb), "--gres", args.gres, "--workers", str(args.workers)]
     limit = ["--time-limit", f"{args.time_limit // 60}:{args.time_limit % 60:02}"]
-    asked = [*target, "--response-only", *options, "--vectors-later"]
+    selection = [*chosen("--model-variant", args.model_variant), *chosen("--prompt-set", args.prompt_set)]
+    asked = [*target, *selection, "--response-only", *options, "--vectors-later"]
     width = args.width or (args.workers if args.static else None)
     preflight.main([*asked, *cluster, *limit, *(["--width", str(width)] if width else []), "--sbatch"])
     parsed = preflight.build_parser().parse_args(asked)
     experiment = read_experiment(parsed)
-    plan = make_plan(experiment, None, None, preflight.planned_options(parsed, experiment))
+    plan = make_plan(experiment, args.model_variant, args.prompt_set, preflight.planned_options(parsed, experiment))
     machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit)
     sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
-    return Chain(experiment.paths, sizes, model_options=options, static=args.static, dry_run=args.dry_run)
+    return Chain(experiment.paths, sizes, selection, (), options, static=args.static, dry_run=args.dry_run)
+
+
+def chosen(flag: str, names: Sequence[str] | None) -> list[str]:
+    """An option again, as it was given."""
+    return [flag, ",".join(names)] if names else []
 
 
 def submit_chain(chain: Chain) -> None:
@@ -193,6 +207,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.cluster_options()],
     )
     parser.add_argument("--root", type=Path, default=default_root(), help="default: $INTERP_ROOT or experiments/")
+    parser.add_argument("--model-variant", type=cli.names, metavar="A,B", help="authors (default: all)")
+    parser.add_argument("--prompt-set", type=cli.names, metavar="A,B", help="prompt sets (default: all of the config)")
     parser.add_argument(
         "--static", action="store_true", help="fixed shares (--shard i/n), phase 2's element after phase 1's"
     )

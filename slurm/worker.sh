@@ -31,7 +31,7 @@ asked=""
 
 run() {
   echo "== begin $element on $(hostname), restart ${SLURM_RESTART_COUNT:-0}, $(date +%FT%T): $*"
-  trap 'warn USR2' USR2
+  trap 'warn "$INTERP_WARNING_SIGNAL"' "$INTERP_WARNING_SIGNAL"
   trap 'warn TERM' TERM
   "$INTERP_PYTHON" "$@" &
   child=$!

@@ -9,7 +9,10 @@ from interp import batch_jobs
 from interp.batch_jobs import Job, Outcome, Queued, note_submitted, outcomes, read_submitted
 from interp.errors import InputError
 
-JOB = Job(step="phase1", name="audit-phase1", id="12", elements=2, waits_for="", log="logs/phase1-%A_%a.log")
+JOB = Job(
+    step="phase1", name="audit-phase1", id="12", arguments=("audit",), elements=2, waits_for="",
+    log="logs/phase1-%A_%a.log",
+)
 BEGIN = "== begin 12_0 on n1, restart 0, 2026-11-21T06:00:00: inference/generate_responses.py\n"
 END = "== end 12_0 with status {}, 2026-11-21T06:10:00\n"
 
@@ -74,6 +77,10 @@ def test_what_was_submitted_is_written_down_the_latest_last(tmp_path: Path) -> N
     note_submitted(tmp_path, later)
     assert read_submitted(tmp_path).jobs == (JOB, later)
     assert read_submitted(tmp_path).latest() == {"phase1": later}
+    other = JOB.model_copy(update={"id": "14", "arguments": ("audit", "--keep", "pooled")})
+    note_submitted(tmp_path, other)
+    assert read_submitted(tmp_path).last("phase1", ["audit"]) == later
+    assert read_submitted(tmp_path).last("phase1", ["audit", "--keep", "raw"]) is None
 
 
 def program(folder: Path, name: str, body: str) -> None:

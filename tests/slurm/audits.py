@@ -84,7 +84,7 @@ class ClusterAudit:
 
 
 def multiply(source: Path, target: Path, copies: int) -> None:
-    """An experiment with every organism several times, in batches of two: a minute's work of the real kind."""
+    """An experiment with every organism several times, in batches of two: most of a minute's work of the real kind."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(*MADE, "jobs"))
     config = json.loads((target / "config.json").read_text())
     variants = {}

@@ -19,11 +19,11 @@ MANY = "many"
 
 @pytest.fixture(scope="module")
 def many(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> ClusterAudit:
-    """The tiny default with its organisms five times, in batches of two. Shared: copy it before working on it."""
+    """The tiny default with its organisms four times, in batches of two. Shared: copy it before working on it."""
     audit = ClusterAudit(cluster, tmp_path_factory.mktemp("many"), MANY)
     built = audit.shell("bash", "-c", '"$INTERP_PYTHON" -m experiments.planted_quirks.build --preset tiny')
     assert built.returncode == 0, built.stderr
-    multiply(audit.root / TINY, audit.folder, copies=5)
+    multiply(audit.root / TINY, audit.folder, copies=4)
     return audit
 
 
