@@ -142,7 +142,7 @@ def how_to_share(phase: Phase) -> HowToShare[Unit]:
     """Batches change hands; a worker goes on with the adapter, or at least the base, that it has."""
     spec = phase.experiment.base_spec
     return HowToShare(
-        key=lambda unit: f"{phase.name}/{unit.author}/{unit.prompt_set.name}/{unit.index}",
+        key=lambda unit: "/".join((phase.name, phase.variant(unit), *unit.folder_key, str(unit.index))),
         affinity=lambda unit: (spec(phase.variant(unit)), unit.author),
         is_done=lambda unit: not phase.pending([unit], Inventory()),
     )

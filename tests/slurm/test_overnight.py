@@ -157,3 +157,13 @@ def test_a_scheduler_that_crashes_forgets_jobs_and_a_resubmission_mends_it(
     built.wait_for_all()
     assert built.status().returncode == 0
     assert differences(built.tree(), reference.tree()) == []
+
+
+def test_chosen_authors_hold_for_the_whole_chain(built: ClusterAudit) -> None:
+    printed = built.submit(built.name, "--model-variant", "flattery", "--keep", "pooled", "--dry-run")
+    assert "responses         40 = 1 × 40" in printed
+    lines = {line.split("-tiny-")[1].split()[0]: line for line in printed.splitlines() if "--job-name" in line}
+    assert list(lines) == ["vectors", "phase1", "phase2", "phase3", "analysis"]
+    assert [step for step, line in lines.items() if "--model-variant flattery" in line] == list(lines)[1:]
+    assert [step for step, line in lines.items() if "--keep pooled" in line] == ["phase1", "phase2"]
+    assert not (built.folder / "jobs").exists()
