@@ -139,12 +139,20 @@ def sweep_leftovers(folder: Path) -> int:
     Of a writer on another machine that is known only by age: no file takes a day to write.
     """
     removed = 0
-    for path in folder.rglob(".*.tmp") if folder.is_dir() else ():
+    for path in _temporary_files(folder):
         match = _LEFTOVER.match(path.name)
         if match and _is_left_over(path, match["host"], int(match["pid"]), int(match["start"])):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
+
+
+def _temporary_files(folder: Path) -> list[Path]:
+    """Those below `folder`; none where another process has removed it, or a folder in it, meanwhile."""
+    try:
+        return list(folder.rglob(".*.tmp"))
+    except FileNotFoundError:
+        return []
 
 
 def _is_left_over(path: Path, host: str, pid: int, start: int) -> bool:

@@ -145,3 +145,21 @@ def test_other_failures_keep_their_own_error(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="broken disk"):
         write_text(tmp_path / "x.txt", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_removes_meanwhile_has_no_leftovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(path: Path) -> object:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    assert sweep_leftovers(tmp_path) == 0
+
+
+def test_a_leftover_of_another_machine_goes_after_a_day(tmp_path: Path) -> None:
+    leftover = tmp_path / ".x.json.node17.123.456.tmp"
+    leftover.touch()
+    assert sweep_leftovers(tmp_path) == 0
+    os.utime(leftover, (time.time() - 90_000,) * 2)
+    assert sweep_leftovers(tmp_path) == 1 and not leftover.exists()
