@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -43,8 +44,8 @@ class Interruptions:
 
 def audit_command(experiment: str, root: Path) -> list[str]:
     """One shell command that runs every step, as run_overnight.sh does."""
-    target = f"--experiment {experiment} --root '{root}'"
-    steps = [f"{sys.executable} {script} {target} {' '.join(flags)}" for script, *flags in STEPS]
+    target = f"--experiment {experiment} --root {shlex.quote(str(root))}"
+    steps = [f"{shlex.quote(sys.executable)} {script} {target} {' '.join(flags)}" for script, *flags in STEPS]
     return ["bash", "-ec", "\n".join(steps)]
 
 

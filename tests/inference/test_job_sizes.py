@@ -231,12 +231,12 @@ def test_cluster_options_come_from_the_environment(
     for name in names:
         monkeypatch.delenv(name, raising=False)
     assert vars(cli.cluster_options().parse_args([])) == {
-        "gpu_gb": 80.0, "gres": "gpu:1", "workers": 8, "time_limit": 1440
+        "gpu_gb": 80.0, "gres": "gpu:1", "workers": 8, "time_limit": 1440, "width": None
     }
     for name, value in zip(names, ("40.5", "gpu:a100:1", "3", "1-00:30:00"), strict=True):
         monkeypatch.setenv(name, value)
     given = vars(cli.cluster_options().parse_args(["--workers", "5"]))
-    assert given == {"gpu_gb": 40.5, "gres": "gpu:a100:1", "workers": 5, "time_limit": 1470}
+    assert given == {"gpu_gb": 40.5, "gres": "gpu:a100:1", "workers": 5, "time_limit": 1470, "width": None}
     monkeypatch.setenv("INTERP_GPU_GB", "plenty")
     with pytest.raises(SystemExit):
         cli.cluster_options().parse_args([])

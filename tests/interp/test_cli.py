@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ def test_main_says_how_it_went(status: int) -> None:
 
 def test_a_reader_that_goes_away_is_no_bug() -> None:
     program = "from interp import cli\ndef main():\n    for n in range(200000): print(n)\n    return 0\ncli.run(main)"
-    command = f"{sys.executable} -c '{program}' | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{shlex.quote(sys.executable)} -c '{program}' | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")
 

@@ -37,7 +37,7 @@ class ClusterAudit:
     def shell(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command in the checkout, as a user on the login node gives it."""
         return subprocess.run(
-            command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=240
+            command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=600
         )
 
     def submit(self, *arguments: str) -> str:
@@ -67,7 +67,7 @@ class ClusterAudit:
         """The latest of every step."""
         return read_record(SubmittedJobs, self.folder / "jobs" / "submitted.json").latest()
 
-    def wait_for_all(self, timeout: float = 120) -> None:
+    def wait_for_all(self, timeout: float = 400) -> None:
         for job in self.jobs.values():
             self.cluster.wait(job.id, timeout=timeout)
 

@@ -73,7 +73,7 @@ class Cluster:
         lines = self.run("scontrol", "-o", "show", "job", job).splitlines()
         return {_name(fields): fields for fields in (dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines)}
 
-    def wait(self, job: str, states: Collection[str] = DONE, timeout: float = 60) -> dict[str, Job]:
+    def wait(self, job: str, states: Collection[str] = DONE, timeout: float = 180) -> dict[str, Job]:
         """The job's fields, once every element is in one of the states."""
 
         def is_so() -> bool:

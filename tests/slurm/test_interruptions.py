@@ -54,11 +54,13 @@ def wait_until_at_work(audit: ClusterAudit, job: str, elements: int) -> None:
         logs = [audit.logs / f"phase1-{job}_{index}.log" for index in range(elements)]
         return all(log.exists() and " batch " in log.read_text() for log in logs)
 
-    audit.cluster.wait_until(all_are, 60, "all elements at work")
+    audit.cluster.wait_until(all_are, 180, "all elements at work")
 
 
 def log_of(audit: ClusterAudit, job: str, index: int) -> str:
-    return (audit.logs / f"phase1-{job}_{index}.log").read_text()
+    """An element's log; empty before it begins."""
+    log = audit.logs / f"phase1-{job}_{index}.log"
+    return log.read_text() if log.exists() else ""
 
 
 def assert_all_is_done_once(audit: ClusterAudit, expected: dict[str, str]) -> None:
@@ -75,7 +77,7 @@ def preempt_one(audit: ClusterAudit, job: str) -> int:
     def warned() -> list[int]:
         return [index for index in range(4) if f"== USR2 for {job}_{index}" in log_of(audit, job, index)]
 
-    audit.cluster.wait_until(lambda: bool(warned()), 30, "a pre-emption")
+    audit.cluster.wait_until(lambda: bool(warned()), 60, "a pre-emption")
     return warned()[0]
 
 
@@ -89,7 +91,7 @@ def test_one_killed_one_preempted_one_warned_and_all_is_done_once(
     killed, warned, _ = (index for index in range(4) if index != preempted)
     audit.cluster.run("scancel", "--signal=KILL", "--batch", f"{job}_{killed}")
     audit.cluster.run("scancel", "--signal=USR2", "--batch", f"{job}_{warned}")
-    jobs = audit.cluster.wait(job, timeout=150)
+    jobs = audit.cluster.wait(job, timeout=400)
     states = {index: jobs[f"{job}_{index}"]["JobState"] for index in range(4)}
     assert states == {index: "FAILED" if index == killed else "COMPLETED" for index in range(4)}
     for index in (preempted, warned):
@@ -104,10 +106,10 @@ def test_a_node_is_lost_and_its_job_runs_twice_at_once(audit: ClusterAudit, expe
     job = phase1(audit, "--array=0-0")
     wait_until_at_work(audit, job, 1)
     lost = audit.cluster.crash_node(f"{job}_0")
-    audit.cluster.wait_until(lambda: log_of(audit, job, 0).count("== begin ") == 2, 60, "the second copy")
-    fields = audit.cluster.wait(job, timeout=150)[f"{job}_0"]
+    audit.cluster.wait_until(lambda: log_of(audit, job, 0).count("== begin ") == 2, 180, "the second copy")
+    fields = audit.cluster.wait(job, timeout=400)[f"{job}_0"]
     assert fields["JobState"] == "COMPLETED" and fields["Restarts"] == "1" and fields["NodeList"] != lost
-    audit.cluster.wait_until(lambda: log_of(audit, job, 0).count(" s on sharing, ") == 2, 60, "both copies' end")
+    audit.cluster.wait_until(lambda: log_of(audit, job, 0).count("== end ") == 2, 180, "both copies' end")
     assert_all_is_done_once(audit, expected)
     assert re.findall(r"== end \S+ with status (\d+)", log_of(audit, job, 0)) == ["0", "0"]
 
@@ -118,7 +120,7 @@ def test_a_cancelled_element_stays_cancelled_and_the_others_do_its_work(
     job = phase1(audit, "--array=0-2")
     wait_until_at_work(audit, job, 3)
     audit.cluster.run("scancel", f"{job}_0")
-    jobs = audit.cluster.wait(job, timeout=150)
+    jobs = audit.cluster.wait(job, timeout=400)
     assert [jobs[f"{job}_{index}"]["JobState"] for index in range(3)] == ["CANCELLED", "COMPLETED", "COMPLETED"]
     assert jobs[f"{job}_0"]["Restarts"] == "0"
     assert "== requeueing" not in log_of(audit, job, 0)
@@ -141,10 +143,11 @@ def test_an_element_is_requeued_so_often_and_no_more(audit: ClusterAudit) -> Non
 def test_a_time_limit_met_for_real(audit: ClusterAudit, expected: dict[str, str]) -> None:
     """SLURM's own clock: the warning comes on a grid of 30 s, up to a minute early; the element goes on afterwards."""
     job = phase1(audit, "--array=0-0", "--time=1", "--signal=B:USR2@30")
-    jobs = audit.cluster.wait(job, timeout=240)
+    audit.cluster.wait_until(lambda: "== requeueing" in log_of(audit, job, 0), 120, "the warning")
+    audit.cluster.run("scontrol", "update", f"jobid={job}_0", "timelimit=30")
+    jobs = audit.cluster.wait(job, timeout=400)
     log = log_of(audit, job, 0)
-    restarts = int(jobs[f"{job}_0"]["Restarts"])
-    assert restarts >= 1, "the work was done before its time limit: give it more\n" + log
-    assert jobs[f"{job}_0"]["JobState"] == "COMPLETED" and log.count("== requeueing") == restarts
-    assert log.count("== USR2 for") == restarts and "error: stopped by SIGUSR2 with " in log
+    assert jobs[f"{job}_0"]["JobState"] == "COMPLETED" and jobs[f"{job}_0"]["Restarts"] == "1"
+    assert log.count("== USR2 for") == log.count("== requeueing") == 1
+    assert "DUE TO TIME LIMIT" not in log
     assert_all_is_done_once(audit, expected)
