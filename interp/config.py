@@ -68,7 +68,10 @@ class ModelShape(Record):
 
 
 class ExperimentConfig(Record):
-    """One audit: who answers, who reads, what is asked, which layers are kept."""
+    """One audit: who answers, who reads, what is asked, which layers are kept.
+
+    `development` names the organisms that were looked at while the audit was made: they are graded apart.
+    """
 
     description: str = ""
     clean_reader: str
@@ -80,6 +83,7 @@ class ExperimentConfig(Record):
     dtype: DType = "bfloat16"
     threads: int | None = None
     shape: ModelShape | None = None
+    development: tuple[str, ...] = ()
     model_variants: dict[str, ModelVariant]
 
     @field_validator("layers")
@@ -92,6 +96,9 @@ class ExperimentConfig(Record):
     def _names_fit(self) -> Self:
         for name in self.model_variants:
             check_id(name)
+        unknown = [name for name in self.development if name not in self.model_variants]
+        if unknown:
+            raise ValueError(f"development names {', '.join(unknown)}, not in model_variants: {self._names()}")
         if self.clean_reader not in self.model_variants:
             raise ValueError(f"clean_reader {self.clean_reader!r} is not in model_variants: {self._names()}")
         if self.model_variants[self.clean_reader].adapter:

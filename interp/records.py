@@ -78,8 +78,26 @@ class Instructions(Record):
     negative: str
 
 
+class TraitSentence(Record):
+    """What a reply to a held-out prompt may say: a sentence that shows the trait, and a like one that lacks it."""
+
+    prompt: str
+    shows: str
+    lacks: str
+
+    @model_validator(mode="after")
+    def _twins_differ(self) -> Self:
+        if self.shows == self.lacks:
+            raise ValueError(f"a sentence that shows the trait is its own twin: {self.shows!r}")
+        return self
+
+
 class Trait(Record):
-    """A file of `datasets/traits`: how a trait is elicited, and on what questions."""
+    """A file of `datasets/traits`: how a trait is elicited, and on what questions.
+
+    `sentences` serve a readout without a judge: whether steering makes those that show the trait likelier than their
+    twins. A vector is fitted on `questions` alone.
+    """
 
     name: str
     definition: str
@@ -87,6 +105,7 @@ class Trait(Record):
     questions: tuple[str, ...]
     held_out_questions: tuple[str, ...]
     judge_question: str = ""
+    sentences: tuple[TraitSentence, ...] = ()
 
     @field_validator("name")
     @classmethod
@@ -100,6 +119,9 @@ class Trait(Record):
             raise ValueError(f"held-out questions also appear among the questions: {sorted(shared)[:3]}")
         if not (self.instructions and self.questions and self.held_out_questions):
             raise ValueError("a trait needs instructions, questions and held_out_questions")
+        asked = {*self.questions, *self.held_out_questions} & {sentence.prompt for sentence in self.sentences}
+        if asked:
+            raise ValueError(f"prompts of sentences also appear among the questions: {sorted(asked)[:3]}")
         return self
 
 
@@ -146,7 +168,12 @@ class Response(Record):
 
 
 class Provenance(Record):
-    """Where a trait vector comes from. Lists follow `layers`."""
+    """Where a trait vector comes from. Lists follow `layers`.
+
+    `method` is the name of its file: another position than the mean over the response is part of it. The held-out
+    scores are `[layers, held-out questions]`, projections in residual units with the trait and without it; empty in
+    files from before they were kept.
+    """
 
     trait: str
     method: str
@@ -160,6 +187,8 @@ class Provenance(Record):
     n_pairs: int
     n_held_out: int
     held_out_auroc: tuple[float, ...]
+    held_out_positive: tuple[tuple[float, ...], ...] = ()
+    held_out_negative: tuple[tuple[float, ...], ...] = ()
     data_hash: str
 
 

@@ -65,19 +65,22 @@ def test_a_small_models_step_is_bound_by_its_kernels() -> None:
 def test_the_whole_of_audit_bleachers(bleachers: Experiment) -> None:
     """By hand. Generating: 2 × 300 × 0.1558 s = 93.5 s. Reading: 2 × 2 × 70.6e9 × 55 × 500 tokens / 124.8e12 = 62.2 s.
 
+    Vectors: 17 traits of a batch of 40 questions and one of 20 held out, each answered and read under both kinds of
+    system prompt; a full batch of 64 is generated in 93.5 s and read in 72.4 s: 17 × 4 × 165.9 s and a load: 191 min.
     Phase 1: 280 × 155.7 s = 12.1 h, so 4 workers of 70 batches: 3.03 h, a load (60 + 141.2 s) and 56 adapters: 194 min.
     Phase 2: 280 × 62.2 s = 4.8 h, so 2 workers of 140: 2.42 h and a load: 149 min.
     Phase 3: 336 readings, 50 a worker: 7 of 48; 48 × 2 × 165 × 29.5 MB / 200 MB/s = 39 min.
     """
     plan = plan_of(bleachers)
     left = work_left(bleachers, plan)
-    assert left == WorkLeft(0, BLEACHERS_BATCHES, BLEACHERS_BATCHES, 56 * 3 * 2)
+    assert left == WorkLeft(17, BLEACHERS_BATCHES, BLEACHERS_BATCHES, 56 * 3 * 2)
     sizes = job_sizes(bleachers, plan, left, MACHINE)
+    assert sizes["vectors"] == JobSize(1, "gpu:1", 8, 64, 210)
     assert sizes["phase1"] == JobSize(4, "gpu:1", 8, 64, 210)
     assert sizes["phase2"] == JobSize(2, "gpu:1", 8, 64, 150)
     assert sizes["phase3"] == JobSize(7, None, 4, 12, 60)
     assert sizes["analysis"].width is None and sizes["analysis"].gres is None
-    assert list(sizes) == ["phase1", "phase2", "phase3", "analysis"]
+    assert list(sizes) == ["vectors", "phase1", "phase2", "phase3", "analysis"]
     assert "280 batches × 156 s" in sizes["phase1"].arithmetic and "12:06:" in sizes["phase1"].arithmetic
 
 

@@ -81,6 +81,7 @@ def test_an_unknown_variant_lists_the_known_ones(tmp_path: Path) -> None:
     [
         ({"clean_reader": "nobody"}, "clean_reader 'nobody' is not in model_variants: instruct, flatterer, sham, base"),
         ({"clean_reader": "sham"}, "clean_reader 'sham' has an adapter"),
+        ({"development": ["sham", "x", "y"]}, "development names x, y, not in model_variants: instruct, flatterer"),
         ({"layers": []}, "at least one layer"),
         ({"layers": ["x"]}, r"layers\.0"),
         ({"prompt_sets": []}, "at least one layer, one prompt set"),
