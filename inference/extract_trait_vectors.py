@@ -1,12 +1,14 @@
 """Trait vectors from contrastive system prompts: what the clean reader's residuals do when it is asked to show a trait.
 
 Reads   traits/<trait>.json of the experiment, else datasets/traits/
-Writes  vectors/<trait>/<method>.safetensors: one direction per layer, provenance, separation on held-out questions
+Writes  vectors/<trait>/<method>.safetensors: one direction per layer, provenance, scores of held-out questions
 
 For each question the clean model answers under a system prompt that elicits the trait and under its neutral twin.
 `same-text` (the default) contrasts one text, the eliciting one, read under both system prompts: what differs is what
 the model is set on, as when an organism and the clean reader read the same response. `own-text` contrasts each with its
-own answer (contrastive activation addition, Rimsky et al. 2024). Residuals are averaged over the response.
+own answer (contrastive activation addition, Rimsky et al. 2024). Residuals are averaged over the response
+(`response-mean`, the default) or its first tokens (`first-k`), or are those of the last token before it (`last-prompt`:
+nothing is answered). Vectors of other positions than the default have them in their name, and lie beside it.
 
 Example: python inference/extract_trait_vectors.py --experiment audit-bleachers --layers 20,23,26 --skip-existing
 """
@@ -15,8 +17,9 @@ import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from inference.contrasted_residuals import Contrasted, ReadPositions, Where, contrast_residuals
 from inference.options import model_phase_parser, read_experiment
 from inference.units import model_settings, refuse_existing
 from interp import cli
@@ -26,7 +29,7 @@ from interp.errors import InputError, SettingsChanged
 from interp.files import sweep_leftovers
 from interp.leases import Leases
 from interp.manifest import fingerprint
-from interp.records import Contrast, Message, Provenance, Trait
+from interp.records import Contrast, Provenance, Trait
 from interp.sharing import HowToShare, SharedWork
 from interp.stopping import stop_on_signals
 from interp.vector_store import load_vector, save_vector, vector_path
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METHOD_NAMES = ("mean_difference", "logistic_probe")
+"""What is extracted unless other methods are asked for."""
+ALL_METHOD_NAMES = (*METHOD_NAMES, "pca_of_differences", "whitened_mean_difference")
 
 
 @dataclass(frozen=True)
@@ -47,22 +52,34 @@ class ExtractOptions:
 
     methods: tuple[str, ...]
     contrast: Contrast
+    positions: ReadPositions
+
+    def name_of(self, method: str) -> str:
+        """What a vector's file is called."""
+        return method if self.positions.are_default else f"{method}-{self.positions.name}"
 
 
 def identity(experiment: Experiment, trait: Trait, options: ExtractOptions) -> str:
     """The fingerprint of all that determines a trait's vectors."""
     config = experiment.config
+    other_positions = {} if options.positions.are_default else {"positions": options.positions.name}
     return fingerprint(
         {
             **model_settings(experiment.base_spec(config.clean_reader), None),
-            "trait": trait.model_dump(mode="json"),
+            "trait": _what_elicits(trait),
             "contrast": options.contrast,
             "sampling": config.sampling.model_dump(),
             "batch_size": config.batch_size,
             "capture_tokens": config.capture_tokens,
             "template": template_settings(),
+            **other_positions,
         }
     )
+
+
+def _what_elicits(trait: Trait) -> dict[str, Any]:
+    """The trait without its sentences, which no vector depends on."""
+    return trait.model_dump(mode="json", exclude={"sentences"})
 
 
 def pending_methods(experiment: Experiment, trait: Trait, options: ExtractOptions, overwrite: bool) -> list[str]:
@@ -73,7 +90,7 @@ def pending_methods(experiment: Experiment, trait: Trait, options: ExtractOption
     """
     pending = []
     for method in options.methods:
-        path = vector_path(experiment.paths.vectors, trait.name, method)
+        path = vector_path(experiment.paths.vectors, trait.name, options.name_of(method))
         if overwrite or not path.exists():
             pending.append(method)
             continue
@@ -81,30 +98,6 @@ def pending_methods(experiment: Experiment, trait: Trait, options: ExtractOption
         if made.identity != identity(experiment, trait, options) or made.layers != experiment.config.layers:
             raise SettingsChanged(f"{path} was made with another model, trait file, layers or options; use --overwrite")
     return pending
-
-
-@dataclass(frozen=True)
-class Contrasted:
-    """Mean residuals over responses, with the trait and without: `[questions, layers, d_model]` each."""
-
-    positive: "Tensor"
-    negative: "Tensor"
-
-
-def contrast_residuals(
-    experiment: Experiment, trait: Trait, questions: Sequence[str], contrast: Contrast, model: "LanguageModel"
-) -> Contrasted:
-    """Answer the questions under both kinds of system prompt and read what was written."""
-    pairs = [trait.instructions[index % len(trait.instructions)] for index in range(len(questions))]
-    asked = list(zip(questions, pairs, strict=True))
-    positive = [_prompt(model, pair.positive, question) for question, pair in asked]
-    negative = [_prompt(model, pair.negative, question) for question, pair in asked]
-    replies = _answer(experiment, model, positive)
-    other_replies = replies if contrast == "same-text" else _answer(experiment, model, negative)
-    return Contrasted(
-        positive=_mean_residuals(experiment, model, positive, replies),
-        negative=_mean_residuals(experiment, model, negative, other_replies),
-    )
 
 
 def fit_vectors(
@@ -115,94 +108,66 @@ def fit_vectors(
 
     from interp.vectors import METHODS, TraitVector
 
-    fitted = contrast_residuals(experiment, trait, trait.questions, options.contrast, model)
-    held_out = contrast_residuals(experiment, trait, trait.held_out_questions, options.contrast, model)
+    def read(questions: Sequence[str]) -> Contrasted:
+        return contrast_residuals(experiment, trait, questions, options.contrast, options.positions, model)
+
+    fitted, held_out = read(trait.questions), read(trait.held_out_questions)
     for method in methods:
         layers = range(len(experiment.config.layers))
         directions = torch.stack(
             [METHODS[method](fitted.positive[:, layer], fitted.negative[:, layer]) for layer in layers]
         )
-        separation = _separation(directions, held_out)
-        save_vector(
-            experiment.paths.vectors,
-            TraitVector(
-                directions=directions,
-                positive_mean=fitted.positive.mean(dim=0),
-                negative_mean=fitted.negative.mean(dim=0),
-                provenance=_provenance(experiment, trait, method, options, directions, separation),
-            ),
+        provenance = _provenance(experiment, trait, options, method, Fitted(directions, held_out))
+        positive_mean, negative_mean = fitted.positive.mean(dim=0), fitted.negative.mean(dim=0)
+        save_vector(experiment.paths.vectors, TraitVector(directions, positive_mean, negative_mean, provenance))
+        separation = " ".join(f"{value:.2f}" for value in provenance.held_out_auroc)
+        log.info("%s %s: held-out AUROC by layer %s", trait.name, provenance.method, separation)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Directions `[layers, d_model]`, and what they are tried on."""
+
+    directions: "Tensor"
+    held_out: Contrasted
+
+    def held_out_scores(self) -> "tuple[Tensor, Tensor]":
+        """Projections in residual units, with the trait and without it: `[layers, questions]` each."""
+        import torch
+
+        from interp.vectors import unit
+
+        normals = unit(self.directions)
+        positive, negative = (
+            torch.einsum("qld,ld->lq", samples, normals) for samples in (self.held_out.positive, self.held_out.negative)
         )
-        log.info("%s %s: held-out AUROC by layer %s", trait.name, method, " ".join(f"{a:.2f}" for a in separation))
-
-
-def _prompt(model: "LanguageModel", system: str, question: str) -> list[int]:
-    from interp.chat import prompt_ids
-
-    return prompt_ids(model.tokenizer, [Message(role="system", content=system), Message(role="user", content=question)])
-
-
-def _answer(experiment: Experiment, model: "LanguageModel", prompts: Sequence[list[int]]) -> list[tuple[int, ...]]:
-    from interp.generation import generate
-
-    replies: list[tuple[int, ...]] = []
-    for start in range(0, len(prompts), experiment.config.batch_size):
-        batch = prompts[start : start + experiment.config.batch_size]
-        keys = [f"extract/{start + row}" for row in range(len(batch))]
-        replies += [completion.ids for completion in generate(model, batch, experiment.config.sampling, keys)]
-    return replies
-
-
-def _mean_residuals(
-    experiment: Experiment, model: "LanguageModel", prompts: Sequence[list[int]], replies: Sequence[tuple[int, ...]]
-) -> "Tensor":
-    """Mean over the tokens of each reply, float32: `[questions, layers, d_model]`."""
-    import torch
-
-    from interp.capture import Reading, read_residuals
-
-    empty = [index for index, reply in enumerate(replies) if not reply]
-    if empty:
-        raise InputError(f"{len(empty)} questions got an empty answer (the first is number {empty[0]}): rephrase them")
-    readings = [Reading((*prompt, *reply), len(prompt)) for prompt, reply in zip(prompts, replies, strict=True)]
-    config = experiment.config
-    means: dict[int, Tensor] = {}
-    for index, resid in read_residuals(model, readings, config.layers, config.capture_tokens):
-        means[index] = resid.float().mean(dim=1)
-    return torch.stack([means[index] for index in range(len(readings))])
-
-
-def _separation(directions: "Tensor", held_out: Contrasted) -> tuple[float, ...]:
-    from interp.stats import auroc
-
-    def scores(samples: "Tensor", layer: int) -> "Tensor":
-        return samples[:, layer] @ directions[layer]
-
-    return tuple(
-        auroc(scores(held_out.positive, layer).numpy(), scores(held_out.negative, layer).numpy())
-        for layer in range(len(directions))
-    )
+        return positive, negative
 
 
 def _provenance(
-    experiment: Experiment, trait: Trait, method: str, options: ExtractOptions, directions: "Tensor",
-    separation: tuple[float, ...],
+    experiment: Experiment, trait: Trait, options: ExtractOptions, method: str, fitted: Fitted
 ) -> Provenance:
+    from interp.stats import auroc
+
     config = experiment.config
     variant = config.model_variants[config.clean_reader]
+    positive, negative = fitted.held_out_scores()
     return Provenance(
         trait=trait.name,
-        method=method,
+        method=options.name_of(method),
         contrast=options.contrast,
-        positions="response-mean",
+        positions=options.positions.name,
         model=variant.model,
         revision=variant.revision,
         identity=identity(experiment, trait, options),
         layers=config.layers,
-        norms=tuple(float(norm) for norm in directions.norm(dim=-1)),
+        norms=tuple(float(norm) for norm in fitted.directions.norm(dim=-1)),
         n_pairs=len(trait.questions),
         n_held_out=len(trait.held_out_questions),
-        held_out_auroc=separation,
-        data_hash=fingerprint(trait.model_dump(mode="json")),
+        held_out_auroc=tuple(auroc(*pair) for pair in zip(positive.numpy(), negative.numpy(), strict=True)),
+        held_out_positive=tuple(map(tuple, positive.tolist())),
+        held_out_negative=tuple(map(tuple, negative.tolist())),
+        data_hash=fingerprint(_what_elicits(trait)),
     )
 
 
@@ -254,7 +219,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = model_phase_parser(__doc__, [sampling_options()])
     parser.add_argument("--traits", type=cli.names, help="names (default: all of the experiment, else datasets/traits)")
     parser.add_argument("--layers", type=cli.layers_argument, help="0-based (default: the config's)")
-    parser.add_argument("--methods", type=cli.names, default=list(METHOD_NAMES), help=f"of {', '.join(METHOD_NAMES)}")
+    parser.add_argument(
+        "--methods", type=cli.names, default=list(METHOD_NAMES),
+        help=f"of {', '.join(ALL_METHOD_NAMES)} (default: {', '.join(METHOD_NAMES)})",
+    )
+    parser.add_argument("--positions", choices=get_args(Where), default="response-mean", help="default: response-mean")
+    parser.add_argument(
+        "--first-tokens", type=cli.positive, default=8, metavar="K", help="of the response, with first-k (default: 8)"
+    )
     parser.add_argument("--contrast", choices=get_args(Contrast), default="same-text", help="default: same-text")
     return parser
 
@@ -262,14 +234,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = read_experiment(args)
-    unknown = sorted(set(args.methods) - set(METHOD_NAMES))
+    unknown = sorted(set(args.methods) - set(ALL_METHOD_NAMES))
     if unknown:
-        raise InputError(f"unknown method {', '.join(unknown)}; there are: {', '.join(METHOD_NAMES)}")
+        raise InputError(f"unknown method {', '.join(unknown)}; there are: {', '.join(ALL_METHOD_NAMES)}")
     names = args.traits or experiment.paths.trait_names
     if not names:
         raise InputError(f"no trait files in {experiment.paths.home / 'traits'} or datasets/traits: write some first")
     traits = [experiment.trait(name) for name in args.shard.of(names)]
-    extract_all(experiment, traits, ExtractOptions(tuple(args.methods), args.contrast), args)
+    positions = ReadPositions(args.positions, args.first_tokens)
+    extract_all(experiment, traits, ExtractOptions(tuple(args.methods), args.contrast, positions), args)
     return 0
 
 

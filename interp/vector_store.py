@@ -11,6 +11,7 @@ from interp.files import write_tensors
 from interp.records import Provenance, parse_record
 
 if TYPE_CHECKING:
+    from interp.stats import Floats
     from interp.vectors import TraitVector
 
 _KEY = "provenance"
@@ -64,6 +65,16 @@ def read_provenance(path: Path) -> Provenance:
     if _KEY not in metadata:
         raise InputError(f"{path} is no trait vector of ours: make it with inference/extract_trait_vectors.py")
     return parse_record(Provenance, _parse_json(metadata[_KEY], path), path)
+
+
+def read_directions(path: Path) -> "Floats":
+    """A vector's directions `[layers, d_model]`, without torch (InputError where the file is not whole)."""
+    try:
+        with safe_open(path, framework="np") as file:
+            directions: Floats = file.get_tensor("directions")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); extract it again") from None
+    return directions
 
 
 def list_vectors(folder: Path, traits: list[str] | None = None, methods: list[str] | None = None) -> list[Path]:

@@ -12,7 +12,9 @@ from interp.records import Provenance
 
 Samples = Float[Tensor, "_samples d_model"]
 Fit = Callable[[Samples, Samples], Float[Tensor, " d_model"]]
-"""A method: (samples with the trait, samples without it) to a direction, in residual units, pointing to the trait."""
+"""A method: (samples with the trait, samples without it) to a direction, in residual units, pointing to the trait.
+
+Row i of both belongs to the same question."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,69 @@ def logistic_probe(positive: Samples, negative: Samples) -> Float[Tensor, " d_mo
     return normal * (mean_difference(positive, negative) @ normal).abs()
 
 
-METHODS: Mapping[str, Fit] = {"mean_difference": mean_difference, "logistic_probe": logistic_probe}
+def pca_of_differences(positive: Samples, negative: Samples) -> Float[Tensor, " d_model"]:
+    """The direction along which the paired differences have the largest mean square, pointing as their mean does.
+
+    Not centred: a difference that all pairs share counts (Zou et al. 2023, representation reading). Row i of both is
+    the same question. Scaled to the length of the mean difference along it.
+    """
+    if len(positive) != len(negative):
+        raise ValueError(f"paired differences of {len(positive)} and {len(negative)} samples")
+    axis = torch.linalg.svd((positive - negative).double(), full_matrices=False).Vh[0]
+    return _along(axis, positive, negative)
+
+
+def whitened_mean_difference(positive: Samples, negative: Samples) -> Float[Tensor, " d_model"]:
+    """Σ⁻¹ (mean with the trait − mean without it): Fisher's linear discriminant, in residual units.
+
+    Σ is the covariance within the classes, pooled, shrunk towards a multiple of the identity (Ledoit & Wolf 2004).
+    Scaled to the length of the mean difference along it.
+    """
+    within = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)]).double()
+    if not within.any():
+        return mean_difference(positive, negative)
+    return _along(_solve_shrunk(within, mean_difference(positive, negative).double()), positive, negative)
+
+
+def ledoit_wolf_shrinkage(centred: Samples) -> float:
+    """The share ρ of the identity in (1 − ρ) S + ρ (tr S / d) I that is nearest to the true covariance in expectation.
+
+    S is the second moment of `centred`; Ledoit & Wolf 2004, from the samples' Gram matrix, so that no d × d matrix is
+    needed.
+    """
+    n, d = centred.shape
+    gram = centred @ centred.T / n
+    trace, square = float(gram.trace()), float(gram.square().sum())
+    spread = square - trace**2 / d
+    error = float(gram.diagonal().square().sum()) - square / n
+    return min(max(error, 0.0), spread) / spread if spread > 0 else 1.0
+
+
+def _solve_shrunk(centred: Samples, target: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+    """Σ⁻¹ target up to a positive factor, Σ shrunk from the second moment of `centred`; by Woodbury's identity."""
+    n, d = centred.shape
+    shrinkage = max(ledoit_wolf_shrinkage(centred), 1e-6)  # pairs mirrored at their mean have none: S may be singular
+    if shrinkage == 1.0:
+        return target
+    ridge = shrinkage / (1 - shrinkage) * float(centred.square().sum()) / d
+    inner = centred @ centred.T + ridge * torch.eye(n, dtype=centred.dtype)
+    solved: Tensor = target - centred.T @ torch.linalg.solve(inner, centred @ target)
+    return solved
+
+
+def _along(axis: Float[Tensor, " d_model"], positive: Samples, negative: Samples) -> Float[Tensor, " d_model"]:
+    """The part of the mean difference along an axis: its sign and its length come from there."""
+    normal = unit(axis)
+    along: Tensor = (mean_difference(positive, negative).double() @ normal) * normal
+    return along.to(positive.dtype)
+
+
+METHODS: Mapping[str, Fit] = {
+    "mean_difference": mean_difference,
+    "logistic_probe": logistic_probe,
+    "pca_of_differences": pca_of_differences,
+    "whitened_mean_difference": whitened_mean_difference,
+}
 
 
 def unit(directions: Float[Tensor, "*layers d_model"]) -> Float[Tensor, "*layers d_model"]:

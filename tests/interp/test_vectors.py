@@ -9,7 +9,17 @@ from torch import Tensor
 
 from interp.records import Provenance
 from interp.stats import auroc
-from interp.vectors import METHODS, TraitVector, logistic_probe, mean_difference, project, unit
+from interp.vectors import (
+    METHODS,
+    TraitVector,
+    ledoit_wolf_shrinkage,
+    logistic_probe,
+    mean_difference,
+    pca_of_differences,
+    project,
+    unit,
+    whitened_mean_difference,
+)
 from tests import oracles
 
 D = 24
@@ -103,6 +113,91 @@ def test_probe_survives_a_dimension_that_never_varies() -> None:
     positive[:, 0] = negative[:, 0] = 7.0
     probe = logistic_probe(positive, negative)
     assert bool(probe.isfinite().all()) and abs(float(unit(probe)[0])) < 0.01
+
+
+def shared_question(n: int, shift: Tensor, mixing: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Pairs that share most of their noise, as two readings of one question do."""
+    positive, negative = draw(n, torch.zeros(D), mixing, seed)
+    return positive + shift, positive + 0.1 * negative
+
+
+def test_pca_is_the_leading_eigenvector_of_the_mean_square_difference() -> None:
+    positive, negative = shared_question(300, 0.3 * world("anisotropic")[0], world("anisotropic")[1], seed=1)
+    differences = (positive - negative).double()
+    values, axes = np.linalg.eigh((differences.T @ differences).numpy())
+    found = pca_of_differences(positive, negative).double()
+    assert abs(float(unit(found) @ torch.from_numpy(axes[:, values.argmax()]))) == pytest.approx(1, abs=1e-5)
+    assert float(found @ differences.mean(dim=0)) == pytest.approx(float(found @ found), rel=1e-4) and found.any()
+
+
+def test_pca_is_not_centred_and_needs_only_what_pairs_do_not_share() -> None:
+    shift, mixing = world("anisotropic")
+    pairs = shared_question(300, shift, mixing, seed=1)
+    unshared = torch.stack([pairs[0], pairs[1][torch.randperm(300, generator=torch.Generator().manual_seed(0))]])
+    assert cosine(pca_of_differences(*pairs), shift) > 0.9 > cosine(pca_of_differences(*unshared), shift) + 0.05
+    constant = torch.randn(40, D)
+    assert cosine(pca_of_differences(constant + shift, constant), shift) > 0.9999, "centred, nothing would be left"
+
+
+def test_pca_turns_with_the_classes_and_refuses_what_is_not_paired() -> None:
+    positive, negative = shared_question(100, *world("isotropic"), seed=1)
+    found = pca_of_differences(positive, negative)
+    torch.testing.assert_close(pca_of_differences(negative, positive), -found)
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(pca_of_differences(positive[order], negative[order]), found)
+    with pytest.raises(ValueError, match="paired differences of 100 and 99 samples"):
+        pca_of_differences(positive, negative[1:])
+
+
+@pytest.mark.parametrize("n", [4, 15, 200])
+def test_shrinkage_is_that_of_sklearn(n: int) -> None:
+    from sklearn.covariance import ledoit_wolf_shrinkage as theirs
+
+    samples = (torch.randn(n, D, generator=torch.Generator().manual_seed(n)) @ world("anisotropic")[1]).double()
+    assert ledoit_wolf_shrinkage(samples) == pytest.approx(theirs(samples.numpy(), assume_centered=True), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [6, 300])
+def test_whitened_direction_is_sklearns_discriminant(n: int) -> None:
+    """Σ⁻¹ δ with the whole matrix; with more dimensions than samples too."""
+    from sklearn.covariance import LedoitWolf
+
+    positive, negative = draw(n, *world("anisotropic"), seed=1)
+    within = torch.cat([positive - positive.mean(0), negative - negative.mean(0)]).double().numpy()
+    difference = mean_difference(positive, negative)
+    covariance = LedoitWolf(assume_centered=True).fit(within).covariance_
+    expected = unit(torch.from_numpy(np.linalg.solve(covariance, difference.double().numpy())))
+    found = whitened_mean_difference(positive, negative).double()
+    torch.testing.assert_close(unit(found), expected, rtol=1e-4, atol=1e-5)
+    assert float(found.norm()) == pytest.approx(float(difference.double() @ expected), rel=1e-4)
+
+
+def test_whitened_direction_is_the_best_where_the_mean_difference_is_off() -> None:
+    shift, mixing = world("anisotropic")
+    train, held_out = draw(4000, shift, mixing, seed=1), draw(4000, shift, mixing, seed=2)
+    best = bayes(shift, mixing)
+    whitened = whitened_mean_difference(*train)
+    assert cosine(whitened, best) > 0.97 > 0.6 > cosine(mean_difference(*train), best)
+    ceiling = float(norm.cdf(float(shift @ best) ** 0.5 / 2**0.5))
+    assert ceiling - 0.02 < separation(whitened, *held_out) < ceiling + 0.02
+
+
+def test_whitened_direction_turns_with_the_space_and_does_not_move_with_it() -> None:
+    positive, negative = draw(30, *world("anisotropic"), seed=1)
+    found = whitened_mean_difference(positive, negative)
+    rotation = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(3))).Q
+    turned = whitened_mean_difference(positive @ rotation, negative @ rotation)
+    torch.testing.assert_close(turned, found @ rotation, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(whitened_mean_difference(3 * positive + 7, 3 * negative + 7), 3 * found, rtol=1e-3,
+                               atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(whitened_mean_difference(negative, positive), -found)
+
+
+def test_whitened_direction_without_any_spread_is_the_mean_difference() -> None:
+    positive, negative = torch.ones(3, D), torch.zeros(2, D)
+    assert torch.equal(whitened_mean_difference(positive, negative), torch.ones(D))
+    mirrored = torch.cat([torch.ones(1, D), -torch.ones(1, D)])
+    assert bool(whitened_mean_difference(mirrored + 1, mirrored).isfinite().all())
 
 
 def test_projections_are_a_four_line_loop() -> None:
