@@ -1,49 +1,59 @@
-"""Paired differences between two readers of the same responses: estimates, intervals, effect sizes. Arrays only.
+"""Paired differences between two readers of the same responses: estimates, intervals, effects, p. Arrays only.
 
 A quirk that fires on some prompts moves few of many paired differences, so beside their mean stands the mean of their
-largest tenth. A behaviour is told from drift by comparison: with the spread of the same score over all authors and
-prompts (`effect`), and with the other authors' own values (`z_others`).
+largest tenth. Everything is given twice: of author − clean reader (`raw`), and of that less what the author's
+peers have in common (`centred`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from analysis.readings import Paired
+from analysis.contrasts import Joined, Peers, against_peers, spread_of
+from interp.intervals import mean_ends, top_ends
+from interp.permutations import (
+    benjamini_hochberg,
+    flipped_means,
+    flipped_tops,
+    furthest,
+    max_adjusted_p,
+    permutation_p,
+    sign_flips,
+)
 from interp.projections import Column
-from interp.stats import Floats, bootstrap_counts, bootstrap_top_share, robust_z, top_share_mean
+from interp.stats import Floats, bootstrap_counts, robust_z, top_share_mean
 
 TOP_SHARE = 0.1
 N_RESAMPLES = 1000
+N_FLIPS = 2000
 MIN_OTHERS = 8
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Statistics of author − clean reader, `[authors, columns]` each unless said otherwise; in residual units.
+class Estimates:
+    """What is known of each author's differences, `[authors, columns]` each; NaN where there are none.
 
     Attributes:
-        mean, mean_low, mean_high: over prompts, with the 95% bootstrap interval clustered by prompt.
-        top, top_low, top_high: the same of the largest tenth of the prompts.
-        sd: `[columns]`, the spread of single differences over all authors and prompts.
-        z_others: `top` against the other authors' values, in their robust standard deviations.
-        cosine: mean difference of the cosines.
-        n_prompts: `[authors]`, how many responses had any token.
+        mean, mean_low, mean_high: over prompts, with the 95% percentile bootstrap interval clustered by prompt.
+        mean_p: two-sided, by sign flips of whole prompts.
+        top, top_low, top_high: the mean of the largest tenth of the prompts, with its 95% bootstrap-t interval.
+        top_p: one-sided, by the same flips.
+        p: one-sided, of `mean` or `top`, whichever is further out in its own flips, corrected for the choice.
+        p_max: `p` corrected for having searched all columns of the author.
+        sd: the standard deviation of single differences over all authors and prompts: the same for every author.
     """
 
-    authors: tuple[str, ...]
-    columns: tuple[Column, ...]
     mean: Floats
     mean_low: Floats
     mean_high: Floats
+    mean_p: Floats
     top: Floats
     top_low: Floats
     top_high: Floats
+    top_p: Floats
+    p: Floats
+    p_max: Floats
     sd: Floats
-    z_others: Floats
-    cosine: Floats
-    n_prompts: Floats
 
     @property
     def effect(self) -> Floats:
@@ -51,48 +61,102 @@ class Differences:
         effect: Floats = self.top / self.sd
         return effect
 
-    def over_layers(self, method: str) -> tuple[list[str], Floats]:
-        """The traits, and each author's effect on them averaged over layers: `[authors, traits]`."""
-        traits = sorted({trait for trait, of, _ in self.columns if of == method})
-        places = [[i for i, (t, of, _) in enumerate(self.columns) if (t, of) == (trait, method)] for trait in traits]
-        return traits, np.stack([self.effect[:, columns].mean(axis=1) for columns in places], axis=1)
+    @property
+    def mean_effect(self) -> Floats:
+        """`mean` in units of `sd`."""
+        effect: Floats = self.mean / self.sd
+        return effect
+
+    @property
+    def mean_q(self) -> Floats:
+        """`mean_p` with the false discovery rate over the table (Benjamini & Hochberg)."""
+        return benjamini_hochberg(self.mean_p)
+
+    @property
+    def top_q(self) -> Floats:
+        """`top_p` likewise."""
+        return benjamini_hochberg(self.top_p)
+
+    @property
+    def q(self) -> Floats:
+        """`p` likewise."""
+        return benjamini_hochberg(self.p)
 
 
-def summarise(paired: Sequence[Paired], seed: int = 0) -> Differences:
+@dataclass(frozen=True)
+class Differences:
+    """Statistics of every author and column, `[authors, columns]` each unless said otherwise.
+
+    Attributes:
+        raw: of author − clean reader, in residual units (in standard deviations where layers are averaged).
+        centred: of that less the median of the author's peers, prompt by prompt.
+        z_others: `raw.top` against the peers' values, in their robust standard deviations.
+        cosine: mean difference of the cosines.
+        n_prompts, n_peers: `[authors]`, how many responses had any token; how many peers it is set against.
+    """
+
+    authors: tuple[str, ...]
+    columns: tuple[Column, ...]
+    raw: Estimates
+    centred: Estimates
+    z_others: Floats
+    cosine: Floats
+    n_prompts: Floats
+    n_peers: Floats
+
+
+def everyone_else(joined: Joined) -> dict[str, list[str]]:
+    """Peers where nothing is known of recipes and behaviours."""
+    return {author: [other for other in joined.authors if other != author] for author in joined.authors}
+
+
+def summarise(joined: Joined, peers: Peers, n_flips: int = N_FLIPS, seed: int = 0) -> Differences:
     """All statistics of all authors."""
-    columns = tuple(column for column in paired[0].columns if all(column in each.columns for each in paired))
-    places = [[each.columns.index(column) for column in columns] for each in paired]
-    differences = [each.difference[:, place] for each, place in zip(paired, places, strict=True)]
-    answered = [difference[~np.isnan(difference).any(axis=1)] for difference in differences]
-    cosines = [each.cosine_difference[:, place] for each, place in zip(paired, places, strict=True)]
-    stats = [_of_author(difference, seed) for difference in answered]
-    top = np.stack([each["top"] for each in stats])
+    raw = estimate(joined.values, n_flips, seed)
+    place = {author: row for row, author in enumerate(joined.authors)}
+    rows = [[place[peer] for peer in peers[author]] for author in joined.authors]
     return Differences(
-        authors=tuple(each.author for each in paired),
-        columns=columns,
-        **{name: np.stack([each[name] for each in stats]) for name in stats[0]},
-        sd=np.maximum(np.concatenate(answered).std(axis=0), 1e-12),
-        z_others=_z_against_others(top),
-        cosine=np.stack([_mean_where_known(cosine) for cosine in cosines]),
-        n_prompts=np.array([len(each) for each in answered]),
+        authors=joined.authors,
+        columns=joined.columns,
+        raw=raw,
+        centred=estimate(against_peers(joined, peers), n_flips, seed),
+        z_others=np.stack([_z_against(raw.top, author, others) for author, others in enumerate(rows)]),
+        cosine=np.stack([_mean_where_known(cosines) for cosines in joined.cosines]),
+        n_prompts=(~np.isnan(joined.values).any(axis=-1)).sum(axis=-1),
+        n_peers=np.array([len(others) for others in rows]),
     )
 
 
-def _of_author(difference: Floats, seed: int) -> dict[str, Floats]:
-    """Estimates and interval ends for `[prompts, columns]`; every column sees the same resampled prompts."""
-    values = np.ascontiguousarray(difference.T)
-    counts = bootstrap_counts(values.shape[1], N_RESAMPLES, seed)
-    means = values @ (counts.T / values.shape[1])
-    tops = np.stack([bootstrap_top_share(row, counts, TOP_SHARE) for row in values])
-    mean_low, mean_high = np.quantile(means, [0.025, 0.975], axis=1)
-    top_low, top_high = np.quantile(tops, [0.025, 0.975], axis=1)
+def estimate(values: Floats, n_flips: int = N_FLIPS, seed: int = 0) -> Estimates:
+    """Estimates, intervals and p of `[authors, prompts, columns]`; rows with a NaN are left out."""
+    sd = spread_of(values)
+    of_authors = [_of_author(each[~np.isnan(each).any(axis=1)], sd, n_flips, seed) for each in values]
+    return Estimates(**{
+        field.name: np.stack([each[field.name] for each in of_authors]) for field in fields(Estimates)
+    })
+
+
+def _of_author(values: Floats, sd: Floats, n_flips: int, seed: int) -> dict[str, Floats]:
+    """One author's `[prompts, columns]`; every column sees the same resampled and the same flipped prompts."""
+    if not len(values):
+        return {field.name: np.full(values.shape[1], np.nan) for field in fields(Estimates)}
+    counts, flips = bootstrap_counts(len(values), N_RESAMPLES, seed), sign_flips(len(values), n_flips, seed)
+    means, tops = flipped_means(values, flips), flipped_tops(values, flips, TOP_SHARE)
+    mean, top = values.mean(axis=0), top_share_mean(values.T, TOP_SHARE)
+    either = furthest([mean, top], [means, tops])
+    mean_interval, top_interval = mean_ends(values, counts), top_ends(values, counts, TOP_SHARE)
     return {
-        "mean": values.mean(axis=1),
-        "mean_low": mean_low,
-        "mean_high": mean_high,
-        "top": top_share_mean(values, TOP_SHARE),
-        "top_low": top_low,
-        "top_high": top_high,
+        "mean": mean,
+        "mean_low": mean_interval.low,
+        "mean_high": mean_interval.high,
+        "mean_p": permutation_p(np.abs(mean), np.abs(means), flips.exact),
+        "top": top,
+        "top_low": top_interval.low,
+        "top_high": top_interval.high,
+        "top_p": permutation_p(top, tops, flips.exact),
+        "p": permutation_p(either.observed, either.null, flips.exact),
+        "p_max": max_adjusted_p(either.observed, either.null, flips.exact),
+        "sd": sd,
     }
 
 
@@ -104,13 +168,11 @@ def _mean_where_known(values: Floats) -> Floats:
     return means
 
 
-def _z_against_others(values: Floats) -> Floats:
-    """Each author's value against the other authors', column by column; NaN where there are too few of them.
+def _z_against(values: Floats, author: int, others: list[int]) -> Floats:
+    """An author's value against the others', column by column; NaN where there are too few of them.
 
     The spread of fewer than eight says little: under the null the largest |z| of many would run into the tens.
     """
-    n = len(values)
-    if n <= MIN_OTHERS:
-        return np.full_like(values, np.nan)
-    others = [np.delete(values, author, axis=0).T for author in range(n)]
-    return np.stack([robust_z(values[author], others[author]) for author in range(n)])
+    if len(others) < MIN_OTHERS:
+        return np.full(values.shape[1], np.nan)
+    return robust_z(values[author], values[others].T)

@@ -9,9 +9,9 @@ from interp.stats import Floats
 
 
 def save_heatmap(
-    path: Path, authors: Sequence[str], traits: Sequence[str], effects: Floats, truth: Sequence[str | None]
+    path: Path, authors: Sequence[str], traits: Sequence[str], effects: Floats, truth: Sequence[str | None], what: str
 ) -> None:
-    """Authors by traits, the largest entry of each row written out, what was planted framed."""
+    """Authors by traits, the largest entry of each row written out, what was planted framed; `what` is the title."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -33,7 +33,7 @@ def save_heatmap(
             frame = plt.Rectangle((traits.index(str(truth[row])) - 0.5, row - 0.5), 1, 1, fill=False, ec="red", lw=1.6)
             axes.add_patch(frame)
     figure.colorbar(image, label="effect: largest tenth of paired differences / SD", shrink=0.8)
-    axes.set_title("organism − clean reader, same tokens (red: planted; number: the row's largest)", fontsize=10)
+    axes.set_title(f"{what} (red: planted; number: the row's largest)", fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Statistics of paired differences: intervals clustered by prompt, effect sizes, separation. Numpy only."""
+"""Statistics of scores: means of the largest, proportions, separation, distance from others. Numpy only."""
 
 from dataclasses import dataclass
 
@@ -36,13 +36,6 @@ def bootstrap_counts(n: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
 
 
-def bootstrap_mean(values: Floats, level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean over clusters with its percentile bootstrap interval (Efron 1979)."""
-    means = bootstrap_counts(len(values), n_resamples, seed) @ values / len(values)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
 def top_share_mean(values: Floats, share: float) -> Floats:
     """Mean of the largest `share` of the last axis (at least one entry): what a triggered behaviour moves."""
     k = top_size(values.shape[-1], share)
@@ -53,16 +46,6 @@ def top_share_mean(values: Floats, share: float) -> Floats:
 def top_size(n: int, share: float) -> int:
     """How many of n the largest `share` is."""
     return max(1, round(n * share))
-
-
-def bootstrap_top_share(values: Floats, counts: NDArray[np.int64], share: float) -> Floats:
-    """`top_share_mean` of each resample, without building it: walk down the sorted values until k are drawn."""
-    order = np.argsort(values)[::-1]
-    drawn = counts[:, order]
-    k = top_size(len(values), share)
-    before = drawn.cumsum(axis=1) - drawn
-    means: Floats = np.clip(k - before, 0, drawn) @ values[order] / k
-    return means
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
