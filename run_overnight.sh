@@ -50,4 +50,5 @@ capture=("${ask[@]}" --response-only "${options[@]}")
 # What it means
 "$INTERP_PYTHON" analysis/compare_readers.py "${ask[@]}"
 "$INTERP_PYTHON" analysis/top_activating_responses.py "${ask[@]}"
+"$INTERP_PYTHON" analysis/report.py "${ask[@]}"
 "$INTERP_PYTHON" inference/status.py "${ask[@]}"

@@ -79,8 +79,8 @@ def _readings_left(experiment: Experiment, plan: Plan) -> int:
 
 
 def _analysis_left(experiment: Experiment, units: Sequence[Unit]) -> bool:
-    """Whether an analysis is not there, or is older than the scores."""
-    names = ["compare_readers", *sorted({f"top_activating/{unit.prompt_set.name}" for unit in units})]
+    """Whether an analysis, or the report over them, is not there, or is older than the scores."""
+    names = ["", "compare_readers", *sorted({f"top_activating/{unit.prompt_set.name}" for unit in units})]
     notes = [experiment.paths.analysis / name / "_made_from.json" for name in names]
     newest = _newest(files[0] for files in _tables(experiment, units))
     return any(not note.exists() or note.stat().st_mtime < newest for note in notes)

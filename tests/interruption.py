@@ -29,6 +29,7 @@ STEPS = (
     ("inference/project_raw_activations_onto_traits.py", "--skip-existing"),
     ("analysis/compare_readers.py",),
     ("analysis/top_activating_responses.py",),
+    ("analysis/report.py",),
 )
 MADE = ("vectors", "inference", "analysis")
 

@@ -18,7 +18,7 @@ MODEL_SIDE = (
 )  # fmt: skip
 LIGHT = (
     "errors", "paths", "files", "manifest", "records", "config", "layers", "work", "stopping", "cli", "stats",
-    "projections", "vector_store", "leases", "sharing", "batch_jobs",
+    "intervals", "permutations", "projections", "vector_store", "steering_store", "leases", "sharing", "batch_jobs",
 )  # fmt: skip
 
 

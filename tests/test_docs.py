@@ -15,7 +15,8 @@ from interp.batch_jobs import Job, SubmittedJobs
 from interp.config import ExperimentConfig, ModelShape, ModelVariant, Quantization
 from interp.paths import REPOSITORY
 from interp.projections import NORMS, SCORES
-from interp.records import Instructions, Prompt, PromptSet, Provenance, Record, Response, Sampling, Trait
+from interp.records import Instructions, Prompt, PromptSet, Provenance, Record, Response, Sampling, Trait, TraitSentence
+from interp.steering_store import SteeringProvenance
 
 PAGES = sorted(
     path
@@ -157,8 +158,8 @@ def test_the_check_of_machine_paths_sees_what_it_should() -> None:
 # --- Fields and errors ------------------------------------------------------------------------------------------------
 
 FIELDS: tuple[type[Record], ...] = (
-    ExperimentConfig, ModelVariant, ModelShape, Quantization, Sampling, PromptSet, Prompt, Trait, Instructions,
-    Response, Provenance, Job, SubmittedJobs,
+    ExperimentConfig, ModelVariant, ModelShape, Quantization, Sampling, PromptSet, Prompt, Trait, TraitSentence,
+    Instructions, Response, Provenance, SteeringProvenance, Job, SubmittedJobs,
 )  # fmt: skip
 
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis import compare_readers, top_activating_responses
+from analysis import compare_readers, top_activating_responses, validate_vectors
 from interp.activations import Activations
 from interp.config import ExperimentConfig
 from interp.files import write_bytes, write_json
-from interp.manifest import guard
+from interp.manifest import file_hash, guard
 from interp.paths import OWN_READER, REPOSITORY
 from interp.projections import Column
 from interp.records import PromptSet, Trait, parse_record
+from interp.steering_store import save_steering
 from interp.summaries import Summary
+from interp.vector_store import vector_path
+from tests.analysis.steered import planted_steering
 from tests.analysis.synthetic import SETTINGS, Synthetic
 
 PAGE = (REPOSITORY / "docs" / "file_formats.md").read_text()
@@ -44,7 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     audit.write_vector("flattery", layers=LAYERS, auroc=(0.9, 1.0))
     scores = {"advice_01": {column: [1.0, 2.0, 3.0] for column in COLUMNS}}
     audit.write_pair("flattery", "discovery", scores, scores)
-    for analysis in (compare_readers, top_activating_responses):
+    vectors = audit.paths.vectors
+    hashes = {"mean_difference": file_hash(vector_path(vectors, "flattery", "mean_difference"))}
+    save_steering(vectors, planted_steering("flattery", hashes, LAYERS, 4, lambda *_: 1.0))
+    for analysis in (compare_readers, top_activating_responses, validate_vectors):
         assert analysis.main(["--experiment", audit.name, "--root", str(audit.root)]) == 0
     return folder
 

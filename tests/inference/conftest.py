@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis import compare_readers, top_activating_responses
+from analysis import compare_readers, report, top_activating_responses
 from experiments.planted_quirks import build
 from inference import (
     extract_trait_vectors,
@@ -27,6 +27,7 @@ SCRIPTS: dict[str, Callable[[list[str]], int]] = {
     "project": project_raw_activations_onto_traits.main,
     "compare": compare_readers.main,
     "top": top_activating_responses.main,
+    "report": report.main,
     "status": status.main,
 }
 
@@ -53,6 +54,7 @@ class Audit:
         self.run("project", "--skip-existing")
         self.run("compare")
         self.run("top")
+        self.run("report")
 
     def edit_config(self, change: Callable[[dict[str, Any]], None]) -> None:
         path = self.folder / "config.json"
