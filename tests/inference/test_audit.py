@@ -139,6 +139,7 @@ def test_two_shards_make_the_tree_of_one_run(fresh: Audit, audited: Audit) -> No
         fresh.run("project", "--skip-existing", "--shard", shard)
     fresh.run("compare")
     fresh.run("top")
+    fresh.run("report")
     assert differences(hash_tree(fresh.folder), hash_tree(audited.folder)) == []
 
 

@@ -27,7 +27,7 @@ def start(audit: Audit, step: int, *flags: str) -> subprocess.Popen[str]:
 
 def test_killed_again_and_again_it_ends_with_the_same_tree(fresh: Audit, audited: Audit) -> None:
     """Five kills here; `python -m tests.interruption --kills 20` on the default experiment."""
-    found = run_interrupted(fresh.name, fresh.root, kills=5, longest=12.0)
+    found = run_interrupted(fresh.name, fresh.root, kills=5, longest=6.0)
     assert found.kills == 5
     assert differences(found.tree, hash_tree(audited.folder)) == []
     assert found.rewritten == []
