@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import work_sharing
-from benchmarks.work_sharing import measure_claims, measure_side, unit_names
+from benchmarks import sharing_sides, work_sharing
+from benchmarks.sharing_sides import measure_claims, measure_side, unit_names
 
 SMALL = ["--units", "60", "--unit-seconds", "0.001", "--workers", "1,2", "--processes", "3", "--seconds", "0.1"]
 
@@ -35,7 +35,7 @@ def test_a_unit_that_is_there_already_counts_as_done_twice(tmp_path: Path) -> No
     for unit in units:
         (tmp_path / "done" / unit).parent.mkdir(parents=True)
     (tmp_path / "done" / units[0]).touch()
-    worker = work_sharing.work_shard(units, 0.001, tmp_path, lambda: None)
+    worker = sharing_sides.work_shard(units, 0.001, tmp_path, lambda: None)
     assert (worker.units, worker.twice) == (2, 1)
 
 
