@@ -11,12 +11,12 @@ Example: python inference/preflight.py --experiment audit-bleachers --response-o
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inference.checks import Findings, check_adapters, check_disk, check_model, check_vectors
 from inference.extract_trait_vectors import METHOD_NAMES
-from inference.job_sizes import Machine, job_sizes
+from inference.job_sizes import JobSize, Machine, job_sizes
 from inference.options import capture_options, model_phase_parser, read_capture_options, read_experiment
 from inference.plan import Plan, make_plan
 from inference.status import author_status
@@ -49,15 +49,19 @@ def print_plan(experiment: Experiment, plan: Plan) -> None:
         print(f"  weights           {human_bytes(plan.weight_bytes)} in memory, loaded once")
 
 
-def sbatch_lines(
+def size_jobs(
     experiment: Experiment, plan: Plan, machine: Machine, width: int | None, findings: Findings
-) -> list[str]:
-    """For each step with work left how its hours come about, and its sbatch options; none where they are unknown."""
+) -> dict[str, JobSize] | None:
+    """The job of each step with work left; None, with a problem noted, where its size cannot be known."""
     try:
-        sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
+        return job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
     except InputError as error:
         findings.problems += [str(error)] if str(error) not in findings.problems else []
-        return []
+        return None
+
+
+def sbatch_lines(sizes: Mapping[str, JobSize]) -> list[str]:
+    """For each step how its hours come about, and its sbatch options."""
     lines = []
     for step, size in sizes.items():
         lines += [f"  {step:17} {size.arithmetic}", f"  {'sbatch ' + step:17} {' '.join(size.sbatch_options())}"]
@@ -117,17 +121,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def prepare(args: argparse.Namespace) -> dict[str, JobSize]:
+    """Print the plan and all that is missing; with --sbatch, the job sizes of the steps with work left.
+
+    Raises:
+        InputError: something is missing.
+    """
     experiment = read_experiment(args)
     options = planned_options(args, experiment)
     plan = make_plan(experiment, args.model_variant, args.prompt_set, options)
     machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit) if args.sbatch else None
     gpu_gb = machine.gpu_gb if machine else None
     findings = check_everything(experiment, plan, needs_vectors=not args.vectors_later, gpu_gb=gpu_gb)
-    lines = sbatch_lines(experiment, plan, machine, args.width, findings) if machine else []
+    sizes = size_jobs(experiment, plan, machine, args.width, findings) if machine else None
     print_plan(experiment, plan)
-    print(*lines, sep="\n", end="\n" if lines else "")
+    for line in [] if sizes is None else sbatch_lines(sizes):
+        print(line)
     for note in findings.notes:
         print(f"  note              {note}")
     for problem in findings.problems:
@@ -137,6 +146,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.measure and responses_left(experiment, plan):
         measure(experiment, plan, options, args)
     print("  ready")
+    return sizes or {}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    prepare(build_parser().parse_args(argv))
     return 0
 
 

@@ -19,10 +19,7 @@ from pathlib import Path
 from experiments.planted_quirks import build
 from experiments.planted_quirks.recipe import Recipe, make_recipe
 from inference import preflight
-from inference.job_sizes import BUILD, JobSize, Machine, job_sizes
-from inference.options import read_experiment
-from inference.plan import make_plan
-from inference.work_left import work_left
+from inference.job_sizes import BUILD, JobSize
 from interp import batch_jobs, cli
 from interp.batch_jobs import Job, Queued
 from interp.paths import REPOSITORY, ExperimentPaths, default_root
@@ -169,13 +166,9 @@ def plan_audit(name: str, root: Path, options: Sequence[str], args: argparse.Nam
     selection = [*chosen("--model-variant", args.model_variant), *chosen("--prompt-set", args.prompt_set)]
     asked = [*target, *selection, "--response-only", *options, "--vectors-later"]
     width = args.width or (args.workers if args.static else None)
-    preflight.main([*asked, *cluster, *limit, *(["--width", str(width)] if width else []), "--sbatch"])
-    parsed = preflight.build_parser().parse_args(asked)
-    experiment = read_experiment(parsed)
-    plan = make_plan(experiment, args.model_variant, args.prompt_set, preflight.planned_options(parsed, experiment))
-    machine = Machine(args.gpu_gb, args.gres, args.workers, args.time_limit)
-    sizes = job_sizes(experiment, plan, work_left(experiment, plan), machine, width)
-    return Chain(experiment.paths, sizes, selection, (), options, static=args.static, dry_run=args.dry_run)
+    fixed = ["--width", str(width)] if width else []
+    sizes = preflight.prepare(preflight.build_parser().parse_args([*asked, *cluster, *limit, *fixed, "--sbatch"]))
+    return Chain(ExperimentPaths(root, name), sizes, selection, (), options, static=args.static, dry_run=args.dry_run)
 
 
 def chosen(flag: str, names: Sequence[str] | None) -> list[str]:
