@@ -50,7 +50,6 @@ def write_report(
 ) -> Path:
     """Write the report, unless it is there already and would say the same; its path."""
     folder = experiment.paths.analysis
-    entries = read_entries(folder / "compare_readers", authors, options.method)
     choices = choose_vectors(experiment, options.method, None)
     rows = report_run.coverage(experiment, authors, prompt_sets)
     asked = {
@@ -63,6 +62,7 @@ def write_report(
     }
     made = made_from([*page_files(), *report_run.inputs(experiment, authors, prompt_sets)], asked)
     if not is_fresh(folder, made, [REPORT]):
+        entries = read_entries(folder / "compare_readers", authors, options.method)
         shown = responses_shown(experiment, authors, prompt_sets, choices, entries, options)
         data = page_data(experiment, authors, prompt_sets, choices, entries, shown, options)
         page = render(f"{experiment.name}: audit report", {**data, "coverage": rows}, shown.details)
