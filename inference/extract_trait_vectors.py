@@ -191,14 +191,10 @@ def extract_all(
 def _extract_pending(
     experiment: Experiment, work: dict[Trait, list[str]], options: ExtractOptions, args: argparse.Namespace
 ) -> None:
-    from inference.devices import set_threads
-    from interp.layers import check_layers
-    from interp.models import load_language_model
+    from inference.devices import load_clean_reader
 
-    set_threads(args.threads or experiment.config.threads)
     sweep_leftovers(experiment.paths.vectors)
-    model = load_language_model(experiment.base_spec(experiment.config.clean_reader), args.device)
-    check_layers(experiment.config.layers, model.n_layers, model.spec.model)
+    model = load_clean_reader(experiment, args.device, args.threads)
     progress = cli.Progress("extract", len(work), "traits")
     how = HowToShare[Trait](
         key=lambda trait: f"extract/{trait.name}",
@@ -206,11 +202,10 @@ def _extract_pending(
         is_done=lambda trait: not (args.overwrite or pending_methods(experiment, trait, options, False)),
     )
     with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
-        shared = SharedWork(list(work), how, leases)
-        for trait in shared.take(lambda: stop.raise_if_asked(f"{len(shared.left())} traits left")):
-            fit_vectors(experiment, trait, work[trait], options, model)
-            progress.step(1, trait.name, len(shared.left()))
-    progress.close()
+        SharedWork(list(work), how, leases).do_all(
+            lambda trait: fit_vectors(experiment, trait, work[trait], options, model),
+            lambda trait: trait.name, progress, stop,
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:

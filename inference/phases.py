@@ -125,15 +125,10 @@ def _do_all(phase: Phase, pending: Sequence[Unit], args: argparse.Namespace, sto
         desk.load(phase.experiment.base_spec(phase.variant(pending[0])))
         _claim_folders(phase, pending, overwrite=True)
     _note_numerics(phase, pending, desk.numerics)
-    progress = cli.Progress(phase.name, count_prompts(pending), "responses")
+    progress = cli.Progress(phase.name, sum(len(unit.prompts) for unit in pending), "responses")
     with Leases(phase.experiment.paths.leases, args.lease_seconds) as leases:
         work = SharedWork(pending, how_to_share(phase), leases)
-        for unit in work.take(lambda: stop.raise_if_asked(f"{count_prompts(work.left())} responses left")):
-            if not desk.do(unit):
-                work.drop_group_of(unit)
-            note = f"{unit.author} {unit.prompt_set.name} batch {unit.index}"
-            progress.step(len(unit.prompts), note, count_prompts(work.left()))
-    progress.close()
+        work.do_all(desk.do, describe, progress, stop, size=lambda unit: len(unit.prompts))
     log.info("%s: %s", phase.name, work.spent)
     desk.raise_first_failure()
 
@@ -148,8 +143,8 @@ def how_to_share(phase: Phase) -> HowToShare[Unit]:
     )
 
 
-def count_prompts(units: Sequence[Unit]) -> int:
-    return sum(len(unit.prompts) for unit in units)
+def describe(unit: Unit) -> str:
+    return f"{unit.author} {unit.prompt_set.name} batch {unit.index}"
 
 
 class _Desk:

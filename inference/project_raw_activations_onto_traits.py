@@ -167,17 +167,18 @@ def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFi
         affinity=lambda each: (each[0].author,),
         is_done=lambda each: not (args.overwrite or missing_vectors(experiment, *each)),
     )
+
+    def project(each: tuple[Reading, list[VectorFile]]) -> None:
+        reading, planned = each
+        sweep_leftovers(experiment.paths.projections(*reading.key).parent)
+        keep = None if args.overwrite else _rows_there(experiment, reading)
+        lacking = tuple(vector for vector in planned if keep is None or vector.name not in _names(keep))
+        if lacking not in scorers:
+            scorers[lacking] = Scorer({file.path: file.hash for file in lacking}, experiment.config.layers, d_model)
+        project_reading(experiment, reading, scorers[lacking], keep)
+
     with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
-        shared = SharedWork(work, how, leases)
-        for reading, planned in shared.take(lambda: stop.raise_if_asked(f"{len(shared.left())} readings left")):
-            sweep_leftovers(experiment.paths.projections(*reading.key).parent)
-            keep = None if args.overwrite else _rows_there(experiment, reading)
-            lacking = tuple(vector for vector in planned if keep is None or vector.name not in _names(keep))
-            if lacking not in scorers:
-                scorers[lacking] = Scorer({each.path: each.hash for each in lacking}, experiment.config.layers, d_model)
-            project_reading(experiment, reading, scorers[lacking], keep)
-            progress.step(1, " ".join(reading.key), len(shared.left()))
-    progress.close()
+        SharedWork(work, how, leases).do_all(project, lambda each: " ".join(each[0].key), progress, stop)
 
 
 def _rows_there(experiment: Experiment, reading: Reading) -> "pa.Table | None":

@@ -77,14 +77,10 @@ def steer_all(
 def _steer_pending(
     experiment: Experiment, work: Sequence[SteeringUnit], options: SteerOptions, args: argparse.Namespace
 ) -> None:
-    from inference.devices import set_threads
-    from interp.layers import check_layers
-    from interp.models import load_language_model
+    from inference.devices import load_clean_reader
 
-    set_threads(args.threads or experiment.config.threads)
     sweep_leftovers(experiment.paths.vectors)
-    model = load_language_model(experiment.base_spec(experiment.config.clean_reader), args.device)
-    check_layers(experiment.config.layers, model.n_layers, model.spec.model)
+    model = load_clean_reader(experiment, args.device, args.threads)
     progress = cli.Progress("steer", len(work), "traits")
     how = HowToShare[SteeringUnit](
         key=lambda unit: f"steer/{unit.trait.name}",
@@ -92,11 +88,9 @@ def _steer_pending(
         is_done=lambda unit: not args.overwrite and is_measured(experiment, unit, options),
     )
     with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
-        shared = SharedWork(work, how, leases)
-        for unit in shared.take(lambda: stop.raise_if_asked(f"{len(shared.left())} traits left")):
-            measure(experiment, unit, options, model)
-            progress.step(1, unit.trait.name, len(shared.left()))
-    progress.close()
+        SharedWork(work, how, leases).do_all(
+            lambda unit: measure(experiment, unit, options, model), lambda unit: unit.trait.name, progress, stop
+        )
 
 
 def _strengths(text: str) -> tuple[float, ...]:

@@ -30,7 +30,15 @@ from typing import Any, Self
 from urllib.parse import quote, unquote
 
 from interp.errors import InputError
-from interp.files import json_bytes, process_is_running, process_start, sweep_leftovers, temporary_name, write_bytes
+from interp.files import (
+    json_bytes,
+    list_names,
+    process_is_running,
+    process_start,
+    sweep_leftovers,
+    temporary_name,
+    write_bytes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +116,7 @@ class Leases:
     def current(self) -> dict[str, Lease]:
         """The latest lease of every key that somebody has claimed."""
         latest: dict[str, Lease] = {}
-        for name in _names(self.folder):
+        for name in list_names(self.folder):
             lease = Lease.parse(name)
             if lease.key not in latest or latest[lease.key].generation < lease.generation:
                 latest[lease.key] = lease
@@ -240,13 +248,6 @@ def describe_owner(path: Path) -> str:
     except (FileNotFoundError, json.JSONDecodeError):
         return "a worker that is gone"
     return f"{about['host']}, process {about['pid']}"
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except FileNotFoundError:
-        return []
 
 
 def _own_process() -> Mapping[str, Any]:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from interp.cli import Progress
 from interp.leases import Lease, Leases
+from interp.stopping import StopRequest
 
 Item = TypeVar("Item")
 
@@ -97,6 +99,34 @@ class SharedWork(Generic[Item]):
             finally:
                 self._in_hand = None
                 self._end_with(lease)
+
+    def do_all(
+        self,
+        do: Callable[[Item], object],
+        describe: Callable[[Item], str],
+        progress: Progress,
+        stop: StopRequest,
+        size: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
+        """Do what comes to this worker, with a line of progress after each piece.
+
+        Args:
+            do: does a piece; False where its whole group cannot be done here.
+            describe: names a piece in its line.
+            size: what a piece counts for, in the units of `progress`.
+
+        Raises:
+            Stopped: a signal asked for it; says how much is left.
+        """
+
+        def left() -> int:
+            return sum(map(size, self.left()))
+
+        for item in self.take(lambda: stop.raise_if_asked(f"{left()} {progress.unit} left")):
+            if do(item) is False:
+                self.drop_group_of(item)
+            progress.step(size(item), describe(item), left())
+        progress.close()
 
     def _timed_claim(self) -> tuple[Item, Lease] | None:
         started = time.monotonic()
