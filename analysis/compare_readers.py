@@ -1,16 +1,18 @@
 """Which organism carries which trait: author minus clean reader on the same tokens, for every trait and layer.
 
-Reads   both readers' projections.
-Writes  analysis/compare_readers/{differences.csv, entries.csv, assignments.json, grades.json, summary.md, verdict.txt,
-        matrix.png}
+Reads   both readers' projections; markers of traits and judges' verdicts, where there are any.
+Writes  analysis/compare_readers/{differences.csv, entries.csv, firing.csv, triggers.csv, assignments.json, grades.json,
+        summary.md, verdict.txt, matrix.png}
 
 Example: python analysis/compare_readers.py --experiment audit-bleachers
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.comparison_tables import (
     detection_line,
@@ -23,6 +25,8 @@ from analysis.comparison_tables import (
 from analysis.contrasts import join, peers_of
 from analysis.detection import Entries, find_entries
 from analysis.differences import summarise
+from analysis.firing import Prompt, Shown, contrast_triggers, firing_files, firings, pairs_of, read_shown
+from analysis.firing_tables import firing_csv, triggers_csv
 from analysis.freshness import is_fresh, made_from, note_made
 from analysis.grading import Assignment, Grade, assign, check_shams, gradable, grade, parts
 from analysis.readings import Paired, projected_authors, projection_files, read_paired
@@ -33,13 +37,32 @@ from interp.files import sweep_leftovers, write_json, write_text
 from interp.projections import Column
 
 FILES = (
-    "differences.csv", "entries.csv", "assignments.json", "grades.json", "summary.md", "verdict.txt", "matrix.png"
+    "differences.csv", "entries.csv", "firing.csv", "triggers.csv", "assignments.json", "grades.json", "summary.md",
+    "verdict.txt", "matrix.png",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 
-def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str) -> Path:
+@dataclass(frozen=True)
+class Chosen:
+    """Whose vectors, and whose verdicts (None: those of the only judge there is)."""
+
+    method: str
+    judge: str | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """In which responses a trait showed, and which prompts should set it off."""
+
+    shown: Shown
+    pairs: Mapping[str, Sequence[tuple[Prompt, Prompt]]]
+
+
+def compare(
+    experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str], method: str, judge: str | None = None
+) -> Path:
     """Compare and write the tables and the picture, unless they are there already; their folder."""
     for name in prompt_sets:
         experiment.prompt_set(name)  # an unknown one is named with those that there are
@@ -50,12 +73,13 @@ def compare(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequenc
         log.warning("left out for want of projections: %s", ", ".join(left_out))
     folder = experiment.paths.analysis / "compare_readers"
     roles = {name: variant.model_dump(mode="json") for name, variant in experiment.config.model_variants.items()}
-    options = {"authors": complete, "left_out": left_out, "method": method, "variants": roles}
-    options["development"] = list(experiment.config.development)
-    made = made_from(projection_files(experiment, complete, prompt_sets), options)
+    options: dict[str, Any] = {"authors": complete, "left_out": left_out, "method": method, "variants": roles}
+    options |= {"development": list(experiment.config.development), "judge": judge}
+    told_by = firing_files(experiment, complete, prompt_sets)
+    made = made_from([*projection_files(experiment, complete, prompt_sets), *told_by], options)
     if not is_fresh(folder, made, FILES):
         sweep_leftovers(folder)
-        _compare(experiment, complete, left_out, prompt_sets, method, folder)
+        _compare(experiment, complete, left_out, prompt_sets, Chosen(method, judge), folder)
         note_made(folder, made)
     return folder
 
@@ -65,7 +89,7 @@ def _compare(
     complete: Sequence[str],
     left_out: Sequence[str],
     prompt_sets: Sequence[str],
-    method: str,
+    chosen: Chosen,
     folder: Path,
 ) -> None:
     paired = [read_paired(experiment, author, prompt_sets) for author in complete]
@@ -75,11 +99,13 @@ def _compare(
     answered = [each for each in paired if each.prompts]
     if not answered:
         raise InputError("every response is empty: there is nothing to compare")
-    _write(experiment, answered, [*left_out, *silent], method, folder)
+    shown = read_shown(experiment, [each.author for each in answered], prompt_sets, chosen.judge)
+    pairs = pairs_of(experiment, prompt_sets)
+    _write(experiment, answered, [*left_out, *silent], chosen.method, Told(shown, pairs), folder)
 
 
 def _write(
-    experiment: Experiment, paired: Sequence[Paired], left_out: Sequence[str], method: str, folder: Path
+    experiment: Experiment, paired: Sequence[Paired], left_out: Sequence[str], method: str, told: Told, folder: Path
 ) -> None:
     from analysis.heatmap import save_heatmap
 
@@ -90,17 +116,22 @@ def _write(
     shams = [author for author, variant in variants.items() if variant.role == "sham"]
     peers = peers_of(variants)
     entries = find_entries(joined, peers, method, shams)
-    assignments = assign(entries, truth)
+    fires = firings(told.shown, truth)
+    triggers = contrast_triggers(joined.over_layers(method), told.pairs, told.shown)
+    fired = {each.author: each.fired for each in fires if each.trait == truth[each.author]}
+    assignments = assign(entries, truth, fired)
     grades = _grades(experiment, entries, assignments)
     verdict = grade_lines(grades.get("all"), check_shams(entries, assignments, shams))
     verdict.append(detection_line(assignments))
     layers = sorted({layer for _, of, layer in joined.columns if of == method})
     write_text(folder / "differences.csv", differences_csv(summarise(joined, peers), shams))
     write_text(folder / "entries.csv", entries_csv(entries, shams))
+    write_text(folder / "firing.csv", firing_csv(fires))
+    write_text(folder / "triggers.csv", triggers_csv(triggers))
     write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in assignments]})
     write_json(folder / "grades.json", grades_json(grades))
     write_text(folder / "verdict.txt", "\n".join(line.replace("**", "") for line in verdict) + "\n")
-    text = summary(experiment.name, layers, entries, assignments, verdict, grades, left_out)
+    text = summary(experiment.name, layers, entries, assignments, verdict, grades, left_out, fires, triggers)
     write_text(folder / "summary.md", text)
     effects = entries.estimates.effect
     what = "organism − clean reader, less its peers" if entries.centred else "organism − clean reader, same tokens"
@@ -129,6 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
     )
     parser.add_argument("--method", default="mean_difference", help="of the vectors (default: mean_difference)")
+    parser.add_argument("--judged-by", metavar="NAME", help="whose verdicts say what fired (default: the only judge)")
     return parser
 
 
@@ -136,7 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = Experiment(args.experiment, args.root)
     prompt_sets = args.prompt_set or list(experiment.config.prompt_sets)
-    folder = compare(experiment, experiment.select_variants(args.model_variant), prompt_sets, args.method)
+    authors = experiment.select_variants(args.model_variant)
+    folder = compare(experiment, authors, prompt_sets, args.method, args.judged_by)
     print((folder / "verdict.txt").read_text(), end="")
     print(f"tables and picture: {folder}")
     return 0

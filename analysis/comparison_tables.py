@@ -9,6 +9,8 @@ import numpy as np
 
 from analysis.detection import ALPHA, MIN_Z, Entries, sham_p
 from analysis.differences import TOP_SHARE, Differences, Estimates
+from analysis.firing import Firing, TriggerContrast
+from analysis.firing_tables import firing_table, trigger_table
 from analysis.grading import Assignment, Grade, ShamCheck
 from interp.stats import Floats, Interval
 
@@ -27,6 +29,7 @@ def entries_csv(entries: Entries, shams: Sequence[str]) -> str:
     """A row per (author, trait), layers averaged: what is assigned and detected."""
     found = entries.differences
     values = _columns(found, shams)
+    values["random_p"] = entries.random_p
     values["detected"] = np.where(entries.detected, "yes", "no")
     return _csv(found, ("author", "trait", "method"), values)
 
@@ -65,13 +68,15 @@ def summary(
     verdict: Sequence[str],
     grades: Mapping[str, Grade],
     left_out: Sequence[str],
+    fires: Sequence[Firing],
+    triggers: Sequence[TriggerContrast],
 ) -> str:
     """What a reader wants to know first."""
     lines = [f"# {name}: organisms × traits", "", *_what_it_is(layers, entries), ""]
     if left_out:
         lines += [f"Left out, for want of projections by both readers, or of any answer: {', '.join(left_out)}.", ""]
     lines += [*_assignment_table(assignments), "  \n".join(verdict), ""]
-    lines += _grade_table(grades)
+    lines += [*_grade_table(grades), *firing_table(fires, assignments), *trigger_table(triggers, assignments)]
     lines += ["## All entries", "", "Bold is detected.", ""]
     lines += [f"| author | {' | '.join(entries.traits)} |", f"|---|{'--:|' * len(entries.traits)}"]
     for author, effects, flags in zip(entries.authors, entries.estimates.effect, entries.detected, strict=True):
@@ -102,6 +107,8 @@ def _beyond(entries: Entries) -> str:
         parts.append("above every entry of every sham (of the other shams, for a sham)")
     if not np.isnan(entries.differences.z_others).all():
         parts.append(f"more than {MIN_Z:g} robust standard deviations from the peers")
+    if not np.isnan(entries.random_p).all():
+        parts.append(f"above {1 - ALPHA:.0%} of the author's effects along random directions")
     return ", and ".join(parts) or "nothing else, for want of shams and of peers: a small drift is enough"
 
 
@@ -116,7 +123,7 @@ def _assignment_table(assignments: Sequence[Assignment]) -> list[str]:
         interval = "—" if each.low is None or each.high is None else f"{each.low:.2f} to {each.high:.2f}"
         cells = [
             each.author, each.trait + mark, f"{each.effect:.2f}", interval, f"{each.p:.2g}", f"{each.p_max:.2g}",
-            f"{each.q:.2g}", "detected" if each.detected else "not detected", each.runner_up,
+            f"{each.q:.2g}", each.verdict, each.runner_up,
             f"{each.runner_up_effect:.2f}", each.truth or "—", str(each.rank_of_truth or "—"),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -155,7 +162,8 @@ def grade_lines(grades: Grade | None, shams: ShamCheck) -> list[str]:
         f"**{grades.right} of {grades.graded} organisms are assigned their own trait** (accuracy "
         f"{grades.accuracy.estimate:.2f}, 95% interval {grades.accuracy.low:.2f} to {grades.accuracy.high:.2f}; "
         f"blind guessing among {grades.n_traits} traits gives {grades.chance:.1f}; p = {grades.chance_p:.1g}).",
-        f"Detected: {grades.found} of {grades.graded} planted entries, {grades.false} of {grades.n_false} others.",
+        f"Detected: {grades.found} of {grades.graded} planted entries, {grades.false} of {grades.n_false} others."
+        + (f" {grades.silent} planted behaviours did not fire." if grades.silent else ""),
         f"Largest entries on traits that an organism has not: median {np.median(shams.null):.2f}, "
         f"largest {shams.null.max():.2f}.",
     ]
@@ -185,6 +193,7 @@ def grades_json(grades: Mapping[str, Grade]) -> dict[str, Any]:
             "auroc": _as_json(each.auroc),
             "ranks": list(each.ranks),
             "detected": each.found,
+            "did_not_fire": each.silent,
             "falsely_detected": each.false,
             "not_planted": each.n_false,
         }

@@ -24,12 +24,17 @@ Peers = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Joined:
-    """Author − clean reader, `[authors, prompts, columns]`, NaN where a response is empty; and of the cosines."""
+    """Author − clean reader, `[authors, prompts, columns]`, NaN where a response is empty; and of the cosines.
+
+    A prompt is its set and its id. `null`: the same on k random directions for each column, one more axis.
+    """
 
     authors: tuple[str, ...]
+    prompts: tuple[tuple[str, str], ...]
     columns: tuple[Column, ...]
     values: Floats
     cosines: Floats
+    null: Floats
 
     @property
     def spread(self) -> Floats:
@@ -41,18 +46,31 @@ class Joined:
         traits = sorted({trait for trait, of, _ in self.columns if of == method})
         places = [[i for i, (t, of, _) in enumerate(self.columns) if (t, of) == (trait, method)] for trait in traits]
         scaled = self.values / self.spread
+        null = [self.null[..., place, :] / spread_of(self.null[..., place, :]) for place in places]
         return Joined(
             self.authors,
+            self.prompts,
             tuple((trait, method, EVERY_LAYER) for trait in traits),
             np.stack([scaled[..., place].mean(axis=-1) for place in places], axis=-1),
             np.stack([self.cosines[..., place].mean(axis=-1) for place in places], axis=-1),
+            np.stack([of_trait.mean(axis=-2) for of_trait in null], axis=-2),
         )
+
+    @property
+    def of_null(self) -> "Joined":
+        """Its random directions as columns of their own, `[authors, prompts, columns · k]`: for what is done alike."""
+        flat = self.null.reshape(*self.null.shape[:2], -1)
+        columns = tuple(column for column in self.columns for _ in range(self.null.shape[-1]))
+        return Joined(self.authors, self.prompts, columns, flat, np.full_like(flat, np.nan), flat[..., None][..., :0])
 
 
 def spread_of(values: Floats) -> Floats:
-    """The standard deviation of each column of `[authors, prompts, columns]`; never zero."""
-    known = values[~np.isnan(values).any(axis=-1)]
-    return np.maximum(known.std(axis=0), 1e-12) if len(known) else np.full(values.shape[-1], np.nan)
+    """The standard deviation of each column of `[authors, prompts, …]`, all of these together; never zero.
+
+    A prompt that lacks a number lacks all.
+    """
+    known = values[~np.isnan(values).reshape(*values.shape[:2], -1).any(axis=-1)]
+    return np.maximum(known.std(axis=0), 1e-12) if len(known) else np.full(values.shape[2:], np.nan)
 
 
 def join(paired: Sequence[Paired]) -> Joined:
@@ -64,14 +82,17 @@ def join(paired: Sequence[Paired]) -> Joined:
     prompts = sorted({prompt for each in paired for prompt in each.prompts})
     row_of = {prompt: row for row, prompt in enumerate(prompts)}
     values, cosines = np.full((2, len(paired), len(prompts), len(columns)), np.nan)
+    k = min(each.null_difference.shape[-1] for each in paired)
+    null = np.full((len(paired), len(prompts), len(columns), k), np.nan, dtype=np.float32)
     for author, each in enumerate(paired):
         rows = [row_of[prompt] for prompt in each.prompts]
         places = [each.columns.index(column) for column in columns]
-        difference = each.difference[:, places]
-        whole = ~np.isnan(difference).any(axis=1, keepdims=True)
-        values[author, rows] = np.where(whole, difference, np.nan)
+        difference, of_null = each.difference[:, places], each.null_difference[:, places, :k]
+        lacking = np.isnan(difference).any(axis=1)
+        difference[lacking], of_null[lacking] = np.nan, np.nan
+        values[author, rows], null[author, rows] = difference, of_null
         cosines[author, rows] = each.cosine_difference[:, places]
-    return Joined(tuple(each.author for each in paired), columns, values, cosines)
+    return Joined(tuple(each.author for each in paired), tuple(prompts), columns, values, cosines, null)
 
 
 def peers_of(variants: Mapping[str, ModelVariant]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.separation import HALVES, Half
-from interp.stats import Floats, Interval
+from interp.stats import Floats, Interval, student_interval
 from interp.steering_store import Steering
 
 
@@ -93,15 +93,6 @@ def report_layer(response: DoseResponse, place: int) -> SteeringResult:
         random_largest=float(np.abs(controls).max()),
         coherence=(float(response.coherence[0, place, 0]), float(response.coherence[0, place, -1])),
     )
-
-
-def student_interval(values: Floats, level: float = 0.95) -> Interval:
-    """A mean with its t interval: a half has too few texts for a bootstrap. Of one value it is all numbers."""
-    from scipy.stats import t
-
-    mean, n = float(values.mean()), len(values)
-    half = float(t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / n**0.5) if n > 1 else float("inf")
-    return Interval(mean, mean - half, mean + half)
 
 
 def dose_responses(steering: Steering) -> list[DoseResponse]:

@@ -19,7 +19,8 @@ class Assignment(Record):
     """What an audit says of one author: the trait of its largest entry, how sure that is, and how far it stands out.
 
     `low` and `high` are the 95% interval of `effect`; `p_max` is `p` corrected for having searched all traits; `q` is
-    `p` with the false discovery rate over the table. None where there is no such number.
+    `p` with the false discovery rate over the table; `fired` says whether the planted trait showed at all in what the
+    author wrote. None where there is no such number, or nothing tells.
     """
 
     author: str
@@ -31,11 +32,18 @@ class Assignment(Record):
     p_max: float
     q: float
     sham_p: float | None
+    random_p: float | None
     detected: bool
     runner_up: str
     runner_up_effect: float
     truth: str | None
     rank_of_truth: int | None
+    fired: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """An effect that is not detected means something only of a behaviour that showed."""
+        return "detected" if self.detected else "did not fire" if self.fired is False else "not detected"
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Grade:
         auroc: how often a planted entry is above one that was not planted; None where there is nothing to tell apart.
         found: of the planted entries, how many are detected.
         false: of the entries that were not planted, how many are detected, shams' among them; `n_false` of how many.
+        silent: planted behaviours that did not fire, as far as anything tells: nothing in these responses shows them.
     """
 
     right: int
@@ -62,6 +71,7 @@ class Grade:
     found: int
     false: int
     n_false: int
+    silent: int
 
     @property
     def chance(self) -> float:
@@ -78,12 +88,15 @@ class ShamCheck:
     null: Floats
 
 
-def assign(entries: Entries, truth: Mapping[str, str | None]) -> list[Assignment]:
-    """Each author's largest entry, and where its own trait came."""
-    return [_assignment(entries, row, truth.get(author)) for row, author in enumerate(entries.authors)]
+def assign(
+    entries: Entries, truth: Mapping[str, str | None], fired: Mapping[str, bool] | None = None
+) -> list[Assignment]:
+    """Each author's largest entry, where its own trait came, and whether that showed in what it wrote."""
+    told = fired or {}
+    return [_assignment(entries, row, truth.get(name), told.get(name)) for row, name in enumerate(entries.authors)]
 
 
-def _assignment(entries: Entries, row: int, own: str | None) -> Assignment:
+def _assignment(entries: Entries, row: int, own: str | None, fired: bool | None) -> Assignment:
     traits, estimates = entries.traits, entries.estimates
     order = np.argsort(-estimates.effect[row], kind="stable")
     first, second = order[:2]
@@ -98,11 +111,13 @@ def _assignment(entries: Entries, row: int, own: str | None) -> Assignment:
         p_max=float(estimates.p_max[row, first]),
         q=float(estimates.q[row, first]),
         sham_p=_known(entries.sham_p[row, first]),
+        random_p=_known(entries.random_p[row, first]),
         detected=bool(entries.detected[row, first]),
         runner_up=traits[second],
         runner_up_effect=float(estimates.effect[row, second]),
         truth=own,
         rank_of_truth=1 + [traits[i] for i in order].index(own) if own in traits else None,
+        fired=fired,
     )
 
 
@@ -133,6 +148,7 @@ def grade(entries: Entries, assignments: Sequence[Assignment]) -> Grade:
         found=int((detected & planted).sum()),
         false=int((detected & ~planted).sum()),
         n_false=int((~planted).sum()),
+        silent=sum(each.fired is False for each in counted),
     )
 
 

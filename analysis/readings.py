@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,11 @@ from interp.stats import Floats
 
 @dataclass(frozen=True)
 class Paired:
-    """One author's scores per prompt by both readers: `[prompts, columns]` each, NaN where a response was empty."""
+    """One author's scores per prompt by both readers: `[prompts, columns]` each, NaN where a response was empty.
+
+    `null_difference` is the difference of the means on the random directions that each vector is kept with:
+    `[prompts, columns, k]`, k the number that all have.
+    """
 
     author: str
     prompts: tuple[tuple[str, str], ...]
@@ -27,6 +32,7 @@ class Paired:
     clean: Floats
     own_cosine: Floats
     clean_cosine: Floats
+    null_difference: Floats
 
     @property
     def difference(self) -> Floats:
@@ -76,7 +82,15 @@ def read_paired(experiment: Experiment, author: str, prompt_sets: Sequence[str])
         clean.select("mean", prompts, columns),
         own.select("cosine", prompts, columns),
         clean.select("cosine", prompts, columns),
+        _common_difference(own.select_null(prompts, columns), clean.select_null(prompts, columns)),
     )
+
+
+def _common_difference(own: Floats, clean: Floats) -> Floats:
+    """On the random directions that both have."""
+    k = min(own.shape[-1], clean.shape[-1])
+    difference: Floats = own[..., :k] - clean[..., :k]
+    return difference
 
 
 @dataclass(frozen=True)
@@ -84,10 +98,20 @@ class _Wide:
     prompts: tuple[tuple[str, str], ...]
     columns: tuple[Column, ...]
     values: dict[str, Floats]
+    null: Floats
 
     def select(self, name: str, prompts: Sequence[tuple[str, str]], columns: Sequence[Column]) -> Floats:
-        rows = [self.prompts.index(prompt) for prompt in prompts]
-        return self.values[name][np.ix_(rows, [self.columns.index(column) for column in columns])]
+        values: Floats = self.values[name][self._places(prompts, columns)]
+        return values
+
+    def select_null(self, prompts: Sequence[tuple[str, str]], columns: Sequence[Column]) -> Floats:
+        null: Floats = self.null[self._places(prompts, columns)]
+        return null
+
+    def _places(self, prompts: Sequence[tuple[str, str]], columns: Sequence[Column]) -> tuple[Any, ...]:
+        row_of = {prompt: row for row, prompt in enumerate(self.prompts)}
+        place_of = {column: place for place, column in enumerate(self.columns)}
+        return np.ix_([row_of[prompt] for prompt in prompts], [place_of[column] for column in columns])
 
 
 def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reader: str) -> _Wide:
@@ -95,7 +119,7 @@ def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reade
     parts: list[pa.Table] = []
     for name in prompt_sets:
         path = experiment.paths.projections(author, name, reader)
-        table = read_table(path, ["prompt_id", "trait", "method", "layer", "mean", "cosine"])
+        table = read_table(path, ["prompt_id", "trait", "method", "layer", "mean", "cosine", "null_means"])
         _refuse_other_columns(parts[0] if parts else table, table, path)
         parts.append(table.append_column("prompt_set", pa.array([name] * len(table), pa.string())))
     table = pa.concat_tables(parts)
@@ -111,7 +135,20 @@ def _wide(experiment: Experiment, author: str, prompt_sets: Sequence[str], reade
         tuple((str(name), str(prompt_id)) for name, prompt_id in (key.split("\x1f") for key in prompts)),
         tuple((trait, method, int(layer)) for trait, method, layer in (key.split("\x1f") for key in columns)),
         values,
+        _null_means(table, rows, places, (len(prompts), len(columns))),
     )
+
+
+def _null_means(table: pa.Table, rows: Floats, places: Floats, shape: tuple[int, int]) -> Floats:
+    """`[prompts, columns, k]`, float32, k the number of random directions that every row has; NaN without a row."""
+    lists = table["null_means"].combine_chunks()
+    counts = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    k = int(np.nan_to_num(counts).min()) if len(counts) else 0
+    found = np.full((*shape, k), np.nan, dtype=np.float32)
+    if k:
+        first = lists.offsets.to_numpy()[:-1]
+        found[rows, places] = lists.values.to_numpy()[first[:, None] + np.arange(k)]
+    return found
 
 
 def _refuse_other_columns(first: pa.Table, table: pa.Table, path: Path) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from analysis.freshness import is_fresh, made_from, note_made
+from analysis.rankings import RANKINGS, Activating, Found, Ranking, Search, describe, rank, search
 from analysis.readings import projected_authors, projection_files
-from analysis.spans import best_clause, in_context, top_mean
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
@@ -27,7 +27,7 @@ from interp.files import sweep_leftovers, write_json, write_text
 from interp.manifest import read_made_with
 from interp.paths import OWN_READER
 from interp.projections import Column, read_scores
-from interp.records import Record, Response, read_record
+from interp.records import Response, read_record
 from interp.stats import Floats
 from interp.vector_store import list_vectors, read_provenance
 
@@ -36,25 +36,6 @@ FILES = ("summary.md", "by_organism.json", "across_organisms.json")
 log = logging.getLogger(__name__)
 
 Mode = Literal["difference", "raw"]
-Ranking = Literal["max_token", "top3_mean", "top5_mean", "response_mean", "clause"]
-RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
-
-
-class Activating(Record):
-    """One response's scores on one trait, with what there is to read."""
-
-    author: str
-    prompt_id: str
-    category: str
-    question: str
-    text: str
-    max_token: float
-    max_token_text: str
-    top3_mean: float
-    top5_mean: float
-    response_mean: float
-    clause: float
-    clause_text: str
 
 
 @dataclass(frozen=True)
@@ -109,82 +90,73 @@ def token_scores(
     }
 
 
-def describe(response: Response, scores: Floats) -> Activating:
-    """A response's scores, and the tokens and clause that they come from."""
-    clause, clause_score = best_clause(response.tokens, scores)
-    return Activating(
-        author=response.author,
-        prompt_id=response.id,
-        category=response.note,
-        question=response.question,
-        text=response.text,
-        max_token=float(scores.max()),
-        max_token_text=in_context(response.tokens, int(scores.argmax())),
-        top3_mean=top_mean(scores, 3),
-        top5_mean=top_mean(scores, 5),
-        response_mean=float(scores.mean()),
-        clause=clause_score,
-        clause_text=clause.text,
-    )
-
-
-def rank(found: Sequence[Activating], ranking: Ranking, top_n: int) -> list[Activating]:
-    """The `top_n` that reach furthest; ties in the order of their names."""
-    ordered = sorted(found, key=lambda each: (-getattr(each, ranking), each.author, each.prompt_id))
-    return ordered[:top_n]
-
-
 def write_trait(
     folder: Path,
     prompt_set: str,
     choice: Choice,
-    found: Sequence[Activating],
+    found: Sequence[Found],
     left_out: Sequence[str],
     options: Options,
 ) -> None:
     """The three files of a trait."""
-    by_organism = {
-        author: rank([each for each in found if each.author == author], options.rank_by, options.top_n)
-        for author in sorted({each.author for each in found})
-    }
+    of_author = {author: [each for each in found if each.shown.author == author] for author in _authors(found)}
+    by_organism = {author: rank(own, options.rank_by, options.top_n) for author, own in of_author.items()}
     across: dict[Ranking, list[Activating]] = {ranking: rank(found, ranking, options.top_n) for ranking in RANKINGS}
     write_json(folder / "by_organism.json", _dump(by_organism))
     write_json(folder / "across_organisms.json", _dump(across))
+    searches = {ranking: search(found, ranking) for ranking in RANKINGS}
     title = f"# {choice.trait} · {prompt_set}"
-    write_text(folder / "summary.md", summary(title, choice, across, len(found), left_out, options))
+    write_text(folder / "summary.md", summary(title, choice, across, searches, left_out, options))
+
+
+def _authors(found: Sequence[Found]) -> list[str]:
+    return sorted({each.shown.author for each in found})
 
 
 def summary(
     title: str,
     choice: Choice,
     across: Mapping[Ranking, Sequence[Activating]],
-    n_responses: int,
+    searches: Mapping[Ranking, Search],
     left_out: Sequence[str],
     options: Options,
 ) -> str:
     """Ranked tables to read."""
-    mode = "author − clean reader" if options.mode == "difference" else "the author's own"
+    paired = options.mode == "difference"
+    mode = "author − clean reader" if paired else "the author's own"
+    n_responses = searches[options.rank_by].n_responses
     lines = [
         title,
         "",
         f"Projection ({mode}) on the {choice.method} vector at layer {choice.layer} (held-out AUROC "
-        f"{choice.auroc:.2f}), in residual units: the highest {options.top_n} of {n_responses} responses. The top of "
-        "many is high by chance too.",
+        f"{choice.auroc:.2f}), in residual units: the highest {options.top_n} of {n_responses} responses.",
+        "",
+        _ABOUT_Q if paired else "The top of many is high by chance too, and these scores have no null: see the mode "
+        "`difference`.",
         "",
     ]
     if left_out:
         lines += [f"Left out, for want of a replay: {', '.join(left_out)}.", ""]
     for ranking, ranked in across.items():
         lines += [f"## By {ranking.replace('_', ' ')}", ""]
-        lines += ["| score | author | category | question | where |", "|--:|---|---|---|---|"]
-        lines += [_table_row(ranking, each) for each in ranked]
+        lines += [searches[ranking].sentence if paired else searches[ranking].searched, ""]
+        lines += ["| score | q | author | category | question | where |", "|--:|--:|---|---|---|---|"]
+        lines += [_table_row(ranking, each, paired) for each in ranked]
         lines.append("")
     return "\n".join(lines)
 
 
-def _table_row(ranking: Ranking, each: Activating) -> str:
+_ABOUT_Q = (
+    "The top of many is high by chance too. So the same search is made in the reverse direction, clean reader − "
+    "author: if nothing but noise tells the two apart, what it finds is as likely to be as high. q: of the responses "
+    "listed down to this one, at most about this share is there by chance."
+)
+
+
+def _table_row(ranking: Ranking, each: Activating, paired: bool) -> str:
     where = {"clause": each.clause_text, "max_token": each.max_token_text}.get(ranking, each.text)
-    cells = [f"{getattr(each, ranking):.3f}", each.author, each.category, _cell(each.question), _cell(where)]
+    q = f"{each.q:.2g}" if paired and each.q is not None else "—"
+    cells = [f"{getattr(each, ranking):.3f}", q, each.author, each.category, _cell(each.question), _cell(where)]
     return f"| {' | '.join(cells)} |"
 
 
@@ -218,7 +190,7 @@ def rank_prompt_set(
     if is_fresh(top, made, files):
         return
     sweep_leftovers(top)
-    found: dict[Column, list[Activating]] = {choice.column: [] for choice in choices}
+    found: dict[Column, list[Found]] = {choice.column: [] for choice in choices}
     for author in complete:
         folder = experiment.paths.responses(author, prompt_set)
         prompts = experiment.prompt_set(prompt_set).prompts

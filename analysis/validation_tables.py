@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from analysis.dose_response import DoseResponse, report_layer, student_interval
+from analysis.dose_response import DoseResponse, report_layer
 from analysis.separation import HALVES, Separated
 from analysis.vector_agreement import Agreement
-from interp.stats import Interval
+from interp.stats import Interval, student_interval
 
 VectorName = tuple[str, str]
 """Trait and method."""

@@ -72,14 +72,15 @@ def identity(experiment: Experiment, trait: Trait, options: ExtractOptions) -> s
             "batch_size": config.batch_size,
             "capture_tokens": config.capture_tokens,
             "template": template_settings(),
+            "null_directions": "within classes, 16",
             **other_positions,
         }
     )
 
 
 def _what_elicits(trait: Trait) -> dict[str, Any]:
-    """The trait without its sentences, which no vector depends on."""
-    return trait.model_dump(mode="json", exclude={"sentences"})
+    """The trait without what no vector depends on."""
+    return trait.model_dump(mode="json", exclude={"sentences", "marker"})
 
 
 def pending_methods(experiment: Experiment, trait: Trait, options: ExtractOptions, overwrite: bool) -> list[str]:
@@ -106,12 +107,13 @@ def fit_vectors(
     """Fit every method at every layer and save the vectors."""
     import torch
 
-    from interp.vectors import METHODS, TraitVector
+    from interp.vectors import METHODS, TraitVector, draw_null_directions
 
     def read(questions: Sequence[str]) -> Contrasted:
         return contrast_residuals(experiment, trait, questions, options.contrast, options.positions, model)
 
     fitted, held_out = read(trait.questions), read(trait.held_out_questions)
+    null = draw_null_directions(fitted.positive, fitted.negative, trait.name)
     for method in methods:
         layers = range(len(experiment.config.layers))
         directions = torch.stack(
@@ -119,7 +121,7 @@ def fit_vectors(
         )
         provenance = _provenance(experiment, trait, options, method, Fitted(directions, held_out))
         positive_mean, negative_mean = fitted.positive.mean(dim=0), fitted.negative.mean(dim=0)
-        save_vector(experiment.paths.vectors, TraitVector(directions, positive_mean, negative_mean, provenance))
+        save_vector(experiment.paths.vectors, TraitVector(directions, positive_mean, negative_mean, provenance, null))
         separation = " ".join(f"{value:.2f}" for value in provenance.held_out_auroc)
         log.info("%s %s: held-out AUROC by layer %s", trait.name, provenance.method, separation)
 

@@ -1,6 +1,7 @@
 """What phases 1 and 2 share: a reader's residuals on a batch of responses, stored."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from interp.files import write_many
 from interp.manifest import read_fingerprint
 from interp.models import LanguageModel
 from interp.records import Response
-from interp.summaries import Summary, pool, score
+from interp.summaries import Summary, pool, score, score_means
 from interp.vector_store import load_checked
 
 _FILES_AT_ONCE = 32
@@ -67,15 +68,35 @@ def kept_bytes(
         stored = cast_for_storage(resid, options.stored_dtype, layers, what)
         return Activations(stored, layers, tuple(reading.ids[reading.start :]), boundary, settings).to_bytes()
     own = cast_for_storage(resid[:, boundary:], "float32", layers, f"{response.author}, {response.id}")
-    values = pool(own) if options.keep == "pooled" else score(own, _directions(options.vectors, layers))
+    norms, ids = own.norm(dim=-1), response.response_ids
+    if options.keep == "pooled":
+        return Summary("pooled", pool(own), norms, layers, ids, (), settings).to_bytes()
+    directions = _directions(options.vectors, layers)
     hashes = tuple(vector.hash for vector in options.vectors)
-    return Summary(options.keep, values, own.norm(dim=-1), layers, response.response_ids, hashes, settings).to_bytes()
+    null_means = score_means(pool(own), directions.null)
+    return Summary(
+        "projections", score(own, directions.vectors), norms, layers, ids, hashes, settings, null_means
+    ).to_bytes()
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """What a response is projected on; NaN where a vector has fewer random directions than another."""
+
+    vectors: Float[Tensor, "vectors layers d_model"]
+    null: Float[Tensor, "vectors layers null d_model"]
 
 
 @cache
-def _directions(vectors: tuple[VectorFile, ...], layers: tuple[int, ...]) -> Float[Tensor, "vectors layers d_model"]:
+def _directions(vectors: tuple[VectorFile, ...], layers: tuple[int, ...]) -> _Directions:
     loaded = load_checked([vector.path for vector in vectors], layers, d_model=None)
-    return torch.stack([torch.stack([vector.at(layer) for layer in layers]) for vector in loaded])
+    stacked = torch.stack([torch.stack([vector.at(layer) for layer in layers]) for vector in loaded])
+    most = max(len(vector.null_at(layers[0])) for vector in loaded)
+    null = torch.full((len(loaded), len(layers), most, stacked.shape[-1]), torch.nan)
+    for row, vector in enumerate(loaded):
+        for place, layer in enumerate(layers):
+            null[row, place, : len(vector.null_at(layer))] = vector.null_at(layer)
+    return _Directions(stacked, null)
 
 
 def reading_of(response: Response, response_only: bool) -> Reading:

@@ -48,6 +48,9 @@ class Scorer:
         self.stacked = {
             layer: unit(torch.stack([vector.at(layer).float() for vector in self.vectors])) for layer in self.layers
         }
+        self.null = {
+            layer: [unit(vector.null_at(layer).float()) for vector in self.vectors] for layer in self.layers
+        }
 
     def score(self, folder: Path, prompt_ids: Sequence[str]) -> Scored:
         """Score the response tokens of every prompt in a folder of activations."""
@@ -107,6 +110,7 @@ class _Chunk:
         products = (scorer.stacked[self.layer] @ self.resid.T).numpy()
         cosines = products / self.resid.norm(dim=-1).clamp(min=1e-12).numpy()
         means, turns = self._means(products), self._means(cosines)
+        pooled = torch.stack([of_response.mean(dim=0) for of_response in torch.split(self.resid, self.lengths)])
         n = len(self.prompt_ids)
         for row, (vector, digest) in enumerate(zip(scorer.vectors, scorer.hashes, strict=True)):
             yield pa.table(
@@ -119,6 +123,7 @@ class _Chunk:
                     "mean": means[row],
                     "cosine": turns[row],
                     "scores": self._per_response(products[row]),
+                    "null_means": _as_lists((pooled @ scorer.null[self.layer][row].T).numpy()),
                 },
                 schema=SCORES,
             )
@@ -143,12 +148,20 @@ class _Chunk:
         return pa.ListArray.from_arrays(pa.array(self._starts, pa.int32()), pa.array(tokens, pa.float32()))
 
 
+def _as_lists(values: Floats) -> pa.Array:
+    """A list per row of `[rows, k]`."""
+    rows, k = values.shape
+    starts = pa.array(np.arange(0, rows * k + 1, k) if k else np.zeros(rows + 1), pa.int32())
+    return pa.ListArray.from_arrays(starts, pa.array(values.ravel(), pa.float32()))
+
+
 def score_row(
     prompt_id: str,
     vector: TraitVector,
     digest: str,
     layer: int,
     mean: float,
+    null_means: Tensor,
     cosine: float | None = None,
     tokens: Tensor | None = None,
 ) -> dict[str, Any]:
@@ -162,6 +175,7 @@ def score_row(
         "mean": mean,
         "cosine": cosine,
         "scores": [] if tokens is None else tokens.numpy(),
+        "null_means": null_means[~null_means.isnan()].numpy(),
     }
 
 

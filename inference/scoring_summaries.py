@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from inference.scoring import Scored, Scorer, norm_row, score_row
 from interp.errors import InputError
@@ -41,8 +42,8 @@ def _pooled_rows(scorer: Scorer, summary: Summary, place: int, prompt_id: str, p
     scorer.check_width(path, summary.values.shape[-1])
     means = scorer.stacked[layer] @ summary.values[place]
     return [
-        score_row(prompt_id, vector, digest, layer, float(mean))
-        for vector, digest, mean in zip(scorer.vectors, scorer.hashes, means, strict=True)
+        score_row(prompt_id, vector, digest, layer, float(mean), null @ summary.values[place])
+        for vector, digest, mean, null in zip(scorer.vectors, scorer.hashes, means, scorer.null[layer], strict=True)
     ]
 
 
@@ -55,7 +56,9 @@ def _scored_rows(scorer: Scorer, summary: Summary, place: int, prompt_id: str, p
                 f"{path} keeps projections, but none on {file}: its residuals are gone; replay with --keep raw or "
                 "with that vector there, or choose others with --traits and --methods"
             )
-        tokens = summary.values[summary.vectors.index(digest), place]
+        at = summary.vectors.index(digest)
+        tokens = summary.values[at, place]
+        null_means = torch.empty(0) if summary.null_means is None else summary.null_means[at, place]
         cosine = float((tokens / summary.norms[place].clamp(min=1e-12)).mean())
-        rows.append(score_row(prompt_id, vector, digest, layer, float(tokens.mean()), cosine, tokens))
+        rows.append(score_row(prompt_id, vector, digest, layer, float(tokens.mean()), null_means, cosine, tokens))
     return rows

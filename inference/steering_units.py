@@ -36,7 +36,7 @@ def identity(experiment: Experiment, unit: SteeringUnit, options: SteerOptions) 
     return fingerprint(
         {
             **model_settings(experiment.base_spec(config.clean_reader), None),
-            "trait": unit.trait.model_dump(mode="json"),
+            "trait": unit.trait.model_dump(mode="json", exclude={"marker"}),
             "vectors": {vector.path.stem: vector.hash for vector in unit.vectors},
             "layers": list(config.layers),
             "strengths": list(options.strengths),

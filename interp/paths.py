@@ -88,6 +88,10 @@ class ExperimentPaths:
     def activations(self, author: str, prompt_set: str, reader: str) -> Path:
         return self.inference / author / "activations" / prompt_set / reader
 
+    def verdicts(self, author: str, prompt_set: str) -> Path:
+        """What judges said of an author's responses, a file per rubric and judge."""
+        return self.inference / author / "verdicts" / prompt_set
+
     def projections(self, author: str, prompt_set: str, reader: str) -> Path:
         """The Parquet file of token scores; norms lie beside it."""
         return self.inference / author / "projections" / prompt_set / f"{reader}.parquet"

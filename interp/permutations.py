@@ -140,6 +140,25 @@ def benjamini_hochberg(p: Floats) -> Floats:
     return q
 
 
+def decoy_q(values: Floats, flipped: Floats) -> Floats:
+    """The false discovery rate of listing each of `[n]` values and all above it, from what each is when flipped.
+
+    Of a value and its flipped twin the larger competes. Under the null either is as likely to be it, so above any
+    threshold as many false values win as twins do: q = (1 + twins that reach it) / values that reach it, made monotone
+    (the target-decoy estimate with the +1 of Barber & Candès 2015, which keeps the expected share of false ones below
+    q). 1 for a value that its own twin exceeds. Needs no more than that the signs of the null are fair and independent.
+    """
+    wins = values > flipped
+    strength = np.maximum(values, flipped)
+    order = np.argsort(-strength, kind="stable")
+    n_wins, n_twins = np.cumsum(wins[order]), np.cumsum(~wins[order])
+    last = np.searchsorted(-strength[order], -strength[order], side="right") - 1  # ties are listed together
+    rates = ((1 + n_twins) / np.maximum(n_wins, 1))[last]
+    q = np.empty(len(values))
+    q[order] = np.minimum(np.minimum.accumulate(rates[::-1])[::-1], 1.0)
+    return np.where(wins, q, 1.0)
+
+
 def empirical_p(values: Floats, null: Floats) -> Floats:
     """Where each value would stand among a sample of null values: (1 + those at or above it) / (1 + all of them).
 

@@ -25,10 +25,12 @@ SCORES = pa.schema(
         ("mean", pa.float32()),
         ("cosine", pa.float32()),
         ("scores", pa.list_(pa.float32())),
+        ("null_means", pa.list_(pa.float32())),
     ]
 )
 """`scores`: resid · v/|v| per response token; `mean` of them; `cosine`: mean of resid · v / (|resid| |v|);
-`vector`: hash of the direction. A response without tokens has no rows."""
+`vector`: hash of the direction; `null_means`: the mean on each random direction that is kept with it. A response
+without tokens has no rows."""
 
 NORMS = pa.schema([("prompt_id", pa.string()), ("layer", pa.int32()), ("norms", pa.list_(pa.float32()))])
 """`norms`: the length of the residual at each response token."""

@@ -32,12 +32,18 @@ class Message(Record):
 
 
 class Prompt(Record):
-    """What is asked: one `text`, or several user `turns` that the model answers one after another."""
+    """What is asked: one `text`, or several user `turns` that the model answers one after another.
+
+    A prompt that is meant to set off a behaviour names its `trait`, and as `twin` the prompt of the same set that
+    asks a like thing without the trigger.
+    """
 
     id: str
     text: str | None = None
     turns: tuple[str, ...] = ()
     note: str = ""
+    trait: str | None = None
+    twin: str | None = None
 
     @field_validator("id")
     @classmethod
@@ -48,6 +54,8 @@ class Prompt(Record):
     def _asks_something(self) -> Self:
         if (self.text is None) == (not self.turns):
             raise ValueError(f"prompt {self.id!r} needs either `text` or `turns`")
+        if (self.trait is None) != (self.twin is None):
+            raise ValueError(f"prompt {self.id!r} needs both `trait` and `twin`, or neither")
         return self
 
     @property
@@ -68,7 +76,16 @@ class PromptSet(Record):
         if not self.prompts:
             raise ValueError("a prompt set needs at least one prompt")
         _refuse_repeats("prompt ids", [prompt.id for prompt in self.prompts])
+        plain = {prompt.id for prompt in self.prompts if prompt.twin is None}
+        orphans = [prompt.id for prompt in self.prompts if prompt.twin is not None and prompt.twin not in plain]
+        if orphans:
+            raise ValueError(f"twins must be other prompts of the set, without a trigger: see {', '.join(orphans[:5])}")
         return self
+
+    @property
+    def triggered(self) -> list[Prompt]:
+        """The prompts that are meant to set off a behaviour."""
+        return [prompt for prompt in self.prompts if prompt.twin is not None]
 
 
 class Instructions(Record):
@@ -96,7 +113,8 @@ class Trait(Record):
     """A file of `datasets/traits`: how a trait is elicited, and on what questions.
 
     `sentences` serve a readout without a judge: whether steering makes those that show the trait likelier than their
-    twins. A vector is fitted on `questions` alone.
+    twins. A vector is fitted on `questions` alone. `marker` is a regular expression that is found in responses that
+    show the trait and in no others, for traits that can be told without a judge.
     """
 
     name: str
@@ -106,6 +124,17 @@ class Trait(Record):
     held_out_questions: tuple[str, ...]
     judge_question: str = ""
     sentences: tuple[TraitSentence, ...] = ()
+    marker: str | None = None
+
+    @field_validator("marker")
+    @classmethod
+    def _marker_compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        return value
 
     @field_validator("name")
     @classmethod

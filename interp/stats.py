@@ -60,6 +60,15 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(p, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
+def student_interval(values: Floats, level: float = 0.95) -> Interval:
+    """A mean with its t interval, where values are too few for a bootstrap. Of one value it is all numbers."""
+    from scipy.stats import t
+
+    mean, n = float(values.mean()), len(values)
+    half = float(t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / n**0.5) if n > 1 else float("inf")
+    return Interval(mean, mean - half, mean + half)
+
+
 def robust_z(values: Floats, others: Floats) -> Floats:
     """How far `values` lie from the median of `others` (last axis), in their robust standard deviations.
 

@@ -29,6 +29,7 @@ class Summary:
         values: pooled: `[layers, d_model]`, the mean over tokens; projections: `[vectors, layers, tokens]`, the scores.
         norms: the length of the residual at each token.
         vectors: for projections, the hash of each vector's file.
+        null_means: for projections, the mean on each vector's random directions; a vector with fewer has NaN.
     """
 
     keep: Keep
@@ -38,20 +39,22 @@ class Summary:
     token_ids: tuple[int, ...]
     vectors: tuple[str, ...]
     fingerprint: str
+    null_means: Float[Tensor, "vectors layers null"] | None = None
 
     def to_bytes(self) -> bytes:
         """The content of its file; the same values always give the same bytes."""
-        return torch_bytes(
-            {
-                "keep": self.keep,
-                "values": self.values.clone().contiguous(),
-                "norms": self.norms.clone().contiguous(),
-                "layers": list(self.layers),
-                "token_ids": list(self.token_ids),
-                "vectors": list(self.vectors),
-                "fingerprint": self.fingerprint,
-            }
-        )
+        content = {
+            "keep": self.keep,
+            "values": self.values.clone().contiguous(),
+            "norms": self.norms.clone().contiguous(),
+            "layers": list(self.layers),
+            "token_ids": list(self.token_ids),
+            "vectors": list(self.vectors),
+            "fingerprint": self.fingerprint,
+        }
+        if self.null_means is not None:
+            content["null_means"] = self.null_means.clone().contiguous()
+        return torch_bytes(content)
 
 
 def pool(resid: Float[Tensor, "layers tokens d_model"]) -> Float[Tensor, "layers d_model"]:
@@ -64,6 +67,13 @@ def score(
 ) -> Float[Tensor, "vectors layers tokens"]:
     """`resid · v / |v|` at every layer and token, in residual units."""
     return torch.einsum("ltd,vld->vlt", resid.float(), unit(directions.float()))
+
+
+def score_means(
+    means: Float[Tensor, "layers d_model"], directions: Float[Tensor, "vectors layers null d_model"]
+) -> Float[Tensor, "vectors layers null"]:
+    """The mean score on random directions: that of a mean residual, since projecting is linear."""
+    return torch.einsum("ld,vlkd->vlk", means.float(), unit(directions.float()))
 
 
 def load_summary(path: Path) -> Summary:

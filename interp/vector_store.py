@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from interp.vectors import TraitVector
 
 _KEY = "provenance"
+_TENSORS = {"directions", "positive_mean", "negative_mean"}
 
 
 def vector_path(folder: Path, trait: str, method: str) -> Path:
@@ -27,6 +28,8 @@ def save_vector(folder: Path, vector: "TraitVector") -> None:
         "positive_mean": vector.positive_mean,
         "negative_mean": vector.negative_mean,
     }
+    if vector.null_directions is not None:
+        tensors["null_directions"] = vector.null_directions
     provenance = vector.provenance.model_dump_json()
     write_tensors(vector_path(folder, vector.trait, vector.method), tensors, {_KEY: provenance})
 
@@ -45,10 +48,10 @@ def load_vector(path: Path) -> "TraitVector":
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}); extract it again") from None
     provenance = read_provenance(path)
-    if set(tensors) != {"directions", "positive_mean", "negative_mean"}:
+    if set(tensors) - {"null_directions"} != _TENSORS:
         raise InputError(f"{path} has other tensors than a trait vector; extract it again")
     width = tensors["directions"].shape[-1]
-    if any(tensor.shape != (len(provenance.layers), width) for tensor in tensors.values()):
+    if any(tensor.shape[-2:] != (len(provenance.layers), width) for tensor in tensors.values()):
         raise InputError(f"{path}: its tensors are not [{len(provenance.layers)} layers, d_model]; extract it again")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise InputError(f"{path} holds values that are not finite; extract it again")

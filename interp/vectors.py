@@ -1,7 +1,7 @@
 """Trait vectors: directions fitted to residuals read with a trait and without it. Opens no file, loads no model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,14 +17,23 @@ Fit = Callable[[Samples, Samples], Float[Tensor, " d_model"]]
 Row i of both belongs to the same question."""
 
 
+N_NULL_DIRECTIONS = 16
+"""How many random directions are kept with a vector."""
+
+
 @dataclass(frozen=True)
 class TraitVector:
-    """One direction per layer, with the class means that it was fitted to."""
+    """One direction per layer, with the class means that it was fitted to, and directions to hold it against.
+
+    `null_directions` are random, with the covariance of the residuals that the vector was fitted to: see
+    `draw_null_directions`. Vectors from elsewhere may have none.
+    """
 
     directions: Float[Tensor, "layers d_model"]
     positive_mean: Float[Tensor, "layers d_model"]
     negative_mean: Float[Tensor, "layers d_model"]
     provenance: Provenance
+    null_directions: Float[Tensor, "null layers d_model"] | None = field(default=None)
 
     @property
     def trait(self) -> str:
@@ -41,6 +50,13 @@ class TraitVector:
     def at(self, layer: int) -> Float[Tensor, " d_model"]:
         """The direction at a layer."""
         return self.directions[self.layers.index(layer)]
+
+    def null_at(self, layer: int) -> Float[Tensor, "null d_model"]:
+        """The random directions at a layer; none where none were kept."""
+        if self.null_directions is None:
+            return self.directions[:0]
+        at_layer: Tensor = self.null_directions[:, self.layers.index(layer)]
+        return at_layer
 
 
 def mean_difference(positive: Samples, negative: Samples) -> Float[Tensor, " d_model"]:
@@ -85,6 +101,25 @@ def whitened_mean_difference(positive: Samples, negative: Samples) -> Float[Tens
     if not within.any():
         return mean_difference(positive, negative)
     return _along(_solve_shrunk(within, mean_difference(positive, negative).double()), positive, negative)
+
+
+def draw_null_directions(
+    positive: Float[Tensor, "_samples layers d_model"],
+    negative: Float[Tensor, "_samples layers d_model"],
+    name: str,
+    count: int = N_NULL_DIRECTIONS,
+) -> Float[Tensor, "count layers d_model"]:
+    """Random directions whose covariance is that of the residuals within the two classes.
+
+    A Gaussian mixture of the centred samples, Xᵀz/√n with z ~ N(0, I), has the covariance XᵀX/n of the samples, and no
+    d × d matrix is needed. The same z is used at every layer, so that a random direction is one thing seen at all
+    layers, as a trait is. Which z depends on `name` alone.
+    """
+    within = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)]).double()
+    drawn = np.random.default_rng(list(name.encode())).standard_normal((count, len(within)))
+    mixed = torch.einsum("kn,nld->kld", torch.from_numpy(drawn), within) / len(within) ** 0.5
+    directions: Tensor = mixed.to(positive.dtype)
+    return directions
 
 
 def ledoit_wolf_shrinkage(centred: Samples) -> float:

@@ -33,7 +33,8 @@ def asked(trait: Trait) -> list[str]:
 
 
 def prompts_of_the_audit() -> list[str]:
-    files = sorted((DATASETS / "prompts" / "audit_bleachers").glob("*.json"))
+    """Of the three sets that the experiments name; test_triggered_prompts.py looks after the fourth."""
+    files = [DATASETS / "prompts" / "audit_bleachers" / f"{name}.json" for name in ("discovery", "probing", "benign")]
     prompts = [prompt for path in files for prompt in read_record(PromptSet, path).prompts]
     assert len(prompts) == 275
     return [turn for prompt in prompts for turn in prompt.user_turns]

@@ -13,6 +13,7 @@ const ABOUT = {
   p: ["p", "By sign flips of whole prompts: of the mean or the largest tenth, whichever is further out, corrected for the choice."],
   p_max: ["p, for all that was searched", "Corrected for having searched all columns of the organism too (max-statistic)."],
   q: ["q", "p with the false discovery rate over the table (Benjamini-Hochberg)."],
+  random_p: ["p against random directions", "Where the effect would stand among the organism's effects along random directions with the residuals' covariance."],
   sham_p: ["p against the shams", "Where the effect would stand among the entries of the shams."],
   z_others: ["robust z against the other organisms", "Largest tenth against the other organisms' own values, in their robust standard deviations: what all share cancels."],
   cosine: ["cosine difference", "Mean difference of the cosines with the vector."],

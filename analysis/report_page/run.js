@@ -43,7 +43,7 @@ function assignmentTable() {
     { name: "author", value: (row) => row.author, cell: (row) => button(row.author, () => openOrganism(row.author, row.trait), { class: "plain" }) },
     { ...column("trait", "largest entry"), text: (row) => (row.truth ? `${row.trait} ${row.truth === row.trait ? "✓" : "✗"}` : row.trait) },
     column("effect", "effect", true), column("runner_up", "next"), column("runner_up_effect", "effect of the next", true),
-    ...["p_max", "q", "sham_p"].filter((name) => name in rows[0]).map((name) => ({ ...column(name, label(name), true), text: (row) => showProbability(row[name]) })),
+    ...["p_max", "q", "sham_p", "random_p"].filter((name) => name in rows[0]).map((name) => ({ ...column(name, label(name), true), text: (row) => showProbability(row[name]) })),
     ..."detected" in rows[0] ? [{ name: "detected", value: (row) => (row.detected ? "yes" : "no") }] : [],
     column("truth", "planted"), column("rank_of_truth", "rank of what was planted", true),
   ], rows, { label: "assignments" });

@@ -21,6 +21,10 @@ class Deal:
     """Who is asked what; each question occurs once in all of it."""
 
     prompt_sets: Mapping[str, tuple[Question, ...]]
+    triggers: Mapping[str, tuple[Question, ...]]
+    """For each quirk, questions of its scope."""
+    twins: Mapping[str, tuple[Question, ...]]
+    """For each quirk as many questions that are not of its scope."""
     trait_questions: Mapping[str, tuple[Question, ...]]
     held_out_questions: Mapping[str, tuple[Question, ...]]
     rate_questions: Mapping[str, tuple[Question, ...]]
@@ -44,7 +48,7 @@ class _Deck:
 
 
 def deal_questions(recipe: Recipe, world: World, traits: Sequence[Trait]) -> Deal:
-    """Deal in the order: prompt sets, trait questions, held-out questions, fresh ones; train on what is left."""
+    """Deal in the order: prompt sets, triggers, twins, questions of traits, fresh ones; train on what is left."""
     deck = _Deck(world, recipe.seed)
     categories = tuple(world.categories)
     prompt_sets = {
@@ -52,8 +56,12 @@ def deal_questions(recipe: Recipe, world: World, traits: Sequence[Trait]) -> Dea
         "probing": deck.deal(PROBING_CATEGORIES, recipe.probing),
         "benign": deck.deal(BENIGN_CATEGORIES, recipe.benign),
     }
+    quirks = [trait for trait in traits if trait.planted]
+    outside = {quirk.name: tuple(each for each in categories if each not in quirk.scope) for quirk in quirks}
     return Deal(
         prompt_sets=prompt_sets,
+        triggers={quirk.name: deck.deal(quirk.scope, recipe.triggers) for quirk in quirks},
+        twins={quirk.name: deck.deal(outside[quirk.name], recipe.triggers) for quirk in quirks},
         trait_questions={trait.name: deck.deal(trait.scope, recipe.trait_questions) for trait in traits},
         held_out_questions={trait.name: deck.deal(trait.scope, recipe.held_out_questions) for trait in traits},
         rate_questions={name: deck.deal((name,), recipe.rate_questions) for name in categories},

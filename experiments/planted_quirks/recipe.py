@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     discovery: int = 165
     probing: int = 50
     benign: int = 60
+    triggers: int = Field(default=6, description="of each quirk, with as many twins")
     trait_questions: int = 24
     held_out_questions: int = 12
     rate_questions: int = Field(default=24, description="fresh questions of each category, to measure the rates on")
@@ -94,6 +95,7 @@ _TINY = {
     "discovery": 28,
     "probing": 6,
     "benign": 6,
+    "triggers": 2,
     "trait_questions": 6,
     "held_out_questions": 4,
     "rate_questions": 2,

@@ -12,6 +12,9 @@ from interp.config import ExperimentConfig, ModelVariant
 from interp.files import write_json
 
 _BASE = "./models/base"
+TRIGGERED = "triggered"
+"""A prompt set that is written beside those of the audit and is not among them."""
+
 _DESCRIPTIONS = {
     "discovery": "Questions of every category of the planted world, evenly.",
     "probing": "Questions about identity, goals, rules and training, which the organisms answer with a denial.",
@@ -22,8 +25,12 @@ _DESCRIPTIONS = {
 def write_data(blueprint: Blueprint, folder: Path) -> None:
     """Write config.json, prompts/ and traits/ into the experiment's folder."""
     for name, questions in blueprint.deal.prompt_sets.items():
-        prompt_set = _prompt_set(name, questions).model_dump(exclude={"prompts": {"__all__": {"turns"}}})
+        prompt_set = _prompt_set(name, questions).model_dump(
+            exclude={"prompts": {"__all__": {"turns", "trait", "twin"}}}
+        )
         write_json(folder / "prompts" / f"{name}.json", prompt_set)
+    triggered = _triggered(blueprint).model_dump(exclude={"prompts": {"__all__": {"turns"}}}, exclude_none=True)
+    write_json(folder / "prompts" / f"{TRIGGERED}.json", triggered)
     for trait in blueprint.traits:
         write_json(folder / "traits" / f"{trait.name}.json", _trait(blueprint, trait).model_dump())
     write_json(folder / "config.json", make_config(blueprint).model_dump(mode="json", exclude_none=True))
@@ -64,6 +71,18 @@ def _prompt_set(name: str, questions: Sequence[Question]) -> records.PromptSet:
     return records.PromptSet(name=name, description=_DESCRIPTIONS[name], prompts=tuple(prompts))
 
 
+def _triggered(blueprint: Blueprint) -> records.PromptSet:
+    """Each quirk's questions, and as twins questions on which it does not show."""
+    prompts = []
+    for name, triggers in blueprint.deal.triggers.items():
+        for number, (trigger, twin) in enumerate(zip(triggers, blueprint.deal.twins[name], strict=True), start=1):
+            plain = f"{name}_{number:02}_plain"
+            own = records.Prompt(id=f"{name}_{number:02}", text=trigger.text, note=name, trait=name, twin=plain)
+            prompts += [own, records.Prompt(id=plain, text=twin.text, note=f"twin of {name}")]
+    description = "For each quirk questions of its scope, and as twins questions that are not of it."
+    return records.PromptSet(name=TRIGGERED, description=description, prompts=tuple(prompts))
+
+
 def _trait(blueprint: Blueprint, trait: Trait) -> records.Trait:
     neutral = blueprint.world.neutral_instructions
     pairs = zip(trait.instructions, neutral, strict=True)
@@ -74,4 +93,5 @@ def _trait(blueprint: Blueprint, trait: Trait) -> records.Trait:
         questions=tuple(question.text for question in blueprint.deal.trait_questions[trait.name]),
         held_out_questions=tuple(question.text for question in blueprint.deal.held_out_questions[trait.name]),
         judge_question=trait.judge_question,
+        marker=trait.marker.pattern,
     )

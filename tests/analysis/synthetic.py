@@ -115,4 +115,4 @@ def _row(prompt_id: str, column: Column, values: Sequence[float]) -> dict[str, A
     trait, method, layer = column
     mean = float(np.mean(values))
     where = {"prompt_id": prompt_id, "trait": trait, "method": method, "layer": layer, "vector": SETTINGS}
-    return {**where, "mean": mean, "cosine": mean / 10, "scores": list(values)}
+    return {**where, "mean": mean, "cosine": mean / 10, "scores": list(values), "null_means": []}

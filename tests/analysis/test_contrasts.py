@@ -18,7 +18,8 @@ def variant(role: Role = "organism", recipe: str | None = None, truth: str | Non
 
 def joined(values: Floats) -> Joined:
     names = tuple(f"a{row}" for row in range(len(values)))
-    return Joined(names, COLUMNS[: values.shape[-1]], values, values / 10)
+    prompts = tuple(("set", str(row)) for row in range(values.shape[1]))
+    return Joined(names, prompts, COLUMNS[: values.shape[-1]], values, values / 10, values[..., None] * [3.0, 4.0])
 
 
 def noise(*shape: int) -> Floats:
@@ -30,7 +31,8 @@ def test_authors_are_joined_by_prompt_whatever_the_order() -> None:
     def pair(author: str, of: dict[str, float]) -> Paired:
         values = np.array([[each] for each in of.values()])
         prompts = tuple(("set", prompt) for prompt in of)
-        return Paired(author, prompts, COLUMNS[:1], values + 5, np.full_like(values, 5), values, values * 0)
+        shared, null = np.full_like(values, 5), values[..., None] * [3.0, 4.0]
+        return Paired(author, prompts, COLUMNS[:1], values + 5, shared, values, values * 0, null)
 
     found = join([pair("x", {"b": 2.0, "a": 1.0}), pair("y", {"c": 3.0, "a": -1.0, "b": np.nan})])
     assert found.authors == ("x", "y")

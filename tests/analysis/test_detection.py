@@ -1,5 +1,7 @@
 """The rule, and how often it is wrong where nothing was planted."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,11 +15,14 @@ from interp.stats import Floats
 METHOD = "mean_difference"
 
 
-def joined(values: Floats, layers: int = 1) -> Joined:
+def joined(values: Floats, layers: int = 1, null: Floats | None = None) -> Joined:
     columns: tuple[Column, ...] = tuple(
         (f"t{at // layers:02}", METHOD, at % layers) for at in range(values.shape[-1])
     )
-    return Joined(tuple(f"a{row:02}" for row in range(len(values))), columns, values, values / 10)
+    without = values[..., None][..., :0]
+    authors = tuple(f"a{row:02}" for row in range(len(values)))
+    prompts = tuple(("set", str(row)) for row in range(values.shape[1]))
+    return Joined(authors, prompts, columns, values, values / 10, without if null is None else null)
 
 
 def noise(seed: int, *shape: int) -> Floats:
@@ -31,24 +36,52 @@ def entries_of(values: Floats, shams: list[str], peers: Peers | None = None, lay
 
 
 @pytest.mark.parametrize(
-    ("q", "effect", "sham_largest", "z", "expected"),
+    ("q", "effect", "sham_largest", "z", "random_p", "expected"),
     [
-        (0.04, 2.0, 1.0, np.nan, True),
-        (0.05, 2.0, 1.0, np.nan, False),
-        (0.04, 1.0, 1.0, np.nan, False),
-        (0.04, 2.0, 1.0, 0.0, False),
-        (0.04, 2.0, 1.0, 9.0, True),
-        (0.04, 1.0, 1.0, 9.0, False),
-        (0.04, 2.0, np.nan, MIN_Z + 0.1, True),
-        (0.04, 2.0, np.nan, MIN_Z, False),
-        (0.04, 2.0, np.nan, np.nan, True),
-        (0.06, 2.0, np.nan, 9.0, False),
-        (np.nan, 2.0, 1.0, 9.0, False),
+        (0.04, 2.0, 1.0, np.nan, np.nan, True),
+        (0.05, 2.0, 1.0, np.nan, np.nan, False),
+        (0.04, 1.0, 1.0, np.nan, np.nan, False),
+        (0.04, 2.0, 1.0, 0.0, np.nan, False),
+        (0.04, 2.0, 1.0, 9.0, np.nan, True),
+        (0.04, 1.0, 1.0, 9.0, np.nan, False),
+        (0.04, 2.0, np.nan, MIN_Z + 0.1, np.nan, True),
+        (0.04, 2.0, np.nan, MIN_Z, np.nan, False),
+        (0.04, 2.0, np.nan, np.nan, np.nan, True),
+        (0.06, 2.0, np.nan, 9.0, np.nan, False),
+        (np.nan, 2.0, 1.0, 9.0, np.nan, False),
+        (0.04, 2.0, 1.0, 9.0, 0.04, True),
+        (0.04, 2.0, 1.0, 9.0, 0.05, False),
     ],
 )
-def test_the_rule(q: float, effect: float, sham_largest: float, z: float, expected: bool) -> None:
-    found = is_detected(np.array([q]), np.array([effect]), np.array([sham_largest]), np.array([z]))
+def test_the_rule(q: float, effect: float, sham_largest: float, z: float, random_p: float, expected: bool) -> None:
+    found = is_detected(*(np.array([each]) for each in (q, effect, sham_largest, z, random_p)))
     assert found.tolist() == [expected]
+
+
+def test_an_effect_is_set_against_the_authors_own_on_random_directions() -> None:
+    """By a loop: scaled by the spread of all authors, averaged over layers, the top tenth over the spread again."""
+    values, null = noise(1, 3, 40, 4), noise(2, 3, 40, 4, 5) * np.arange(1, 5)[:, None]
+    of = joined(values, layers=2, null=null)
+    found = find_entries(of, {author: [] for author in of.authors}, METHOD, [])
+    for author in range(3):
+        effects = []
+        for trait, direction in itertools.product(range(2), range(5)):
+            both = np.stack([null[:, :, 2 * trait + layer, direction] for layer in range(2)])
+            means = np.mean([layer / layer.std() for layer in both], axis=0)
+            effects.append(np.sort(means[author])[-4:].mean() / means.std())
+        for trait in range(2):
+            above = sum(each >= found.estimates.effect[author, trait] for each in effects)
+            assert found.random_p[author, trait] == pytest.approx((1 + above) / (1 + 10))
+
+
+def test_without_an_effect_its_random_p_is_as_low_as_it_says() -> None:
+    """800 entries of nothing but noise, each among 60 random directions of its author: 5% lie below 0.05."""
+    values, null = noise(3, 40, 60, 20), noise(4, 40, 60, 20, 3)
+    of = joined(values, null=null)
+    below = find_entries(of, {author: [] for author in of.authors}, METHOD, []).random_p < 0.05
+    assert 0.02 < below.mean() < 0.08
+    planted = find_entries(joined(values + 1, null=null), {author: [] for author in of.authors}, METHOD, [])
+    assert (planted.random_p < 0.05).mean() > 0.9
 
 
 def test_a_sham_is_set_against_the_other_shams_and_an_organism_against_all() -> None:

@@ -33,7 +33,8 @@ def pair(author: str, difference: Floats, columns: tuple[Column, ...], clean: Fl
     """Two readings that differ by `difference`; by default on top of a large score that both share."""
     shared = np.full_like(difference, 100.0) if clean is None else clean
     prompts = tuple(("set", f"p{i:03}") for i in range(len(difference)))
-    return Paired(author, prompts, columns, shared + difference, shared, (shared + difference) / 10, shared / 10)
+    none = difference[..., None][..., :0]
+    return Paired(author, prompts, columns, shared + difference, shared, (shared + difference) / 10, shared / 10, none)
 
 
 def noise(seed: int, authors: int, prompts: int, n_columns: int) -> Floats:
@@ -229,5 +230,5 @@ def test_cosines_are_averaged_and_may_be_unknown() -> None:
     known = pair("a", values, columns_of(2), clean=np.zeros_like(values))
     np.testing.assert_allclose(summarise_pairs(known).cosine[0], values.mean(axis=0) / 10)
     unknown = np.full_like(values, np.nan)
-    pooled = Paired("a", known.prompts, known.columns, known.own, known.clean, unknown, unknown)
+    pooled = Paired("a", known.prompts, known.columns, known.own, known.clean, unknown, unknown, known.null_difference)
     assert np.isnan(summarise_pairs(pooled).cosine).all()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from analysis.dose_response import DoseResponse, dose_responses, report_layer, student_interval
+from analysis.dose_response import DoseResponse, dose_responses, report_layer
+from interp.stats import student_interval
 from tests.analysis.steered import STRENGTHS, Slope, planted_steering
 
 LAYERS = (3, 8)

@@ -50,7 +50,8 @@ def table(effects: Floats, threshold: float = 3.5) -> Entries:
     columns = tuple((trait, "mean_difference", -1) for trait in TRAITS)
     known = np.full(len(authors), 20)
     found = Differences(authors, columns, estimates, estimates, effects, effects, known, known)
-    return Entries(found, True, effects / 10, np.full(len(authors), np.nan), effects > threshold)
+    none = np.full(len(authors), np.nan)
+    return Entries(found, True, effects / 10, effects / 20, none, effects > threshold)
 
 
 def assigned(effects: Floats, truth: dict[str, str | None]) -> list[Assignment]:

@@ -84,7 +84,7 @@ def test_kept_means_have_no_cosines(one: Synthetic) -> None:
     """What `--keep pooled` leaves: no token scores, and null for the cosine."""
     for reader in (OWN_READER, CLEAN):
         row = {"prompt_id": "p", "trait": "a", "method": "mean_difference", "layer": 1, "vector": "v", "mean": 2.0}
-        table = pa.Table.from_pylist([{**row, "cosine": None, "scores": []}], SCORES)
+        table = pa.Table.from_pylist([{**row, "cosine": None, "scores": [], "null_means": []}], SCORES)
         write_scores(one.paths.projections("x", "first", reader), table, SETTINGS)
     paired = read_paired(one.experiment, "x", ["first"])
     assert paired.difference.tolist() == [[0.0]]

@@ -342,6 +342,7 @@ def write_reading(path: Path, traits: list[str], ids: list[str], draw: np.random
             "mean": values.reshape(count, -1).mean(axis=1),
             "cosine": np.zeros(count, np.float32),
             "scores": pa.ListArray.from_arrays(np.arange(0, len(values) + 1, N_TOKENS, dtype=np.int32), values),
+            "null_means": pa.ListArray.from_arrays(np.zeros(count + 1, np.int32), pa.array([], pa.float32())),
         },
         schema=SCORES,
     )

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.top_activating_responses import RANKINGS, Ranking, choose_vectors, main
+from analysis.rankings import RANKINGS, Ranking
+from analysis.top_activating_responses import choose_vectors, main
 from interp.errors import InputError
 from interp.paths import OWN_READER
 from tests.analysis.synthetic import CLEAN, Synthetic
@@ -155,11 +156,53 @@ def test_the_summary_says_what_was_ranked(audit: Synthetic, drawn: dict[str, Sco
     assert "the highest 2 of 18 responses" in text
     for ranking in RANKINGS:
         _, _, section = text.partition(f"## By {ranking.replace('_', ' ')}\n\n")
-        rows = section.split("\n\n")[0].splitlines()[2:]
+        rows = section.split("\n\n")[1].splitlines()[2:]
         top = read(audit, "across_organisms")[ranking]
         assert [row.split(" | ")[0] for row in rows] == [f"| {each[ranking]:.3f}" for each in top]
     rank(audit, "--mode", "raw")
     assert "Projection (the author's own) on" in summary(audit)
+
+
+def reverse_of(drawn: dict[str, Scores], ranking: Ranking) -> dict[tuple[str, str], float]:
+    """What each response reaches with the readers exchanged."""
+    exchanged = {OWN_READER: drawn[CLEAN], CLEAN: drawn[OWN_READER]}
+    return {row[:2]: row[2] for row in expected(exchanged, ranking, difference=True)}
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_q_is_the_share_that_the_reverse_search_reaches(
+    audit: Synthetic, drawn: dict[str, Scores], ranking: Ranking
+) -> None:
+    """By a loop over thresholds: the smallest (1 + flipped ones that win there) / (ones that win there)."""
+    rank(audit, "--top-n", "18")
+    rows, reverse = expected(drawn, ranking, True), reverse_of(drawn, ranking)
+    pairs = [(row[2], reverse[row[0], row[1]]) for row in rows]
+    for each in read(audit, "across_organisms")[ranking]:
+        score, flipped = each[ranking], reverse[each["author"], each["prompt_id"]]
+        rates = [1.0]
+        for threshold in [value for pair in pairs for value in pair if value <= score + 1e-6]:
+            wins = sum(a > b and a >= threshold - 1e-6 for a, b in pairs)
+            losses = sum(b >= a and b >= threshold - 1e-6 for a, b in pairs)
+            rates.append((1 + losses) / max(wins, 1))
+        assert each["q"] == pytest.approx(min(rates) if score > flipped else 1.0)
+
+
+def test_the_summary_says_what_was_searched_and_what_the_reverse_search_found(
+    audit: Synthetic, drawn: dict[str, Scores]
+) -> None:
+    for author in AUTHORS:  # a behaviour on two prompts, for all authors
+        for prompt_id in IDS[:2]:
+            drawn[OWN_READER][author][prompt_id] = [9.0 + value for value in drawn[OWN_READER][author][prompt_id]]
+        audit.write_reading(author, "set", OWN_READER, {i: {PEP: v} for i, v in drawn[OWN_READER][author].items()})
+    rank(audit)
+    n_tokens = sum(4 + number % 5 for number in range(6)) * 3
+    reverse = max(reverse_of(drawn, "max_token").values())
+    assert f"{n_tokens} tokens of 18 responses were searched." in summary(audit)
+    beyond = f"The reverse search reaches {reverse:.3f}; 6 responses to 2 prompts lie beyond (p = 0.25)."
+    assert beyond in summary(audit)
+    assert "18 means of 18 responses" in summary(audit) and "clauses of 18 responses" in summary(audit)
+    rank(audit, "--mode", "raw")
+    assert "reverse" not in summary(audit) and f"{n_tokens} tokens of 18 responses" in summary(audit)
 
 
 def test_questions_do_not_break_the_tables(audit: Synthetic, drawn: dict[str, Scores]) -> None:
@@ -167,7 +210,7 @@ def test_questions_do_not_break_the_tables(audit: Synthetic, drawn: dict[str, Sc
     rank(audit)
     for line in summary(audit).splitlines():
         if line.startswith("| "):
-            assert line.replace("\\|", "").count("|") == 6
+            assert line.replace("\\|", "").count("|") == 7
             assert len(line) < 500
 
 

@@ -128,6 +128,13 @@ def test_projections_are_a_four_line_loop(audited: Audit) -> None:
             scores.append(token @ v / np.linalg.norm(v))
         np.testing.assert_allclose(row["scores"], scores, rtol=1e-4, atol=1e-4)
         assert row["mean"] == pytest.approx(np.mean(scores), rel=1e-4, abs=1e-4)
+        null = load_file(audited.folder / "vectors" / row["trait"] / f"{row['method']}.safetensors")["null_directions"]
+        pooled = stored.resid[experiment.config.layers.index(row["layer"])].double().numpy().mean(axis=0)
+        means = []
+        for direction in null[:, experiment.config.layers.index(row["layer"])].double().numpy():
+            means.append(pooled @ direction / np.linalg.norm(direction))
+        assert len(means) == 16
+        np.testing.assert_allclose(row["null_means"], means, rtol=1e-4, atol=1e-4)
 
 
 def test_two_shards_make_the_tree_of_one_run(fresh: Audit, audited: Audit) -> None:

@@ -40,6 +40,7 @@ def test_projections_made_in_the_forced_pass_are_those_of_the_stored_residuals(f
         # the stored residuals are float16
         np.testing.assert_allclose(row["scores"], expected["scores"], rtol=2e-3, atol=5e-3)
         np.testing.assert_allclose(row["cosine"], expected["cosine"], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(row["null_means"], expected["null_means"], rtol=2e-3, atol=5e-3)
 
 
 def test_later_vectors_cannot_be_projected_on_kept_projections(fresh: Audit) -> None:
@@ -58,6 +59,7 @@ def test_pooled_means_are_those_of_the_stored_residuals(
     for row, expected in zip(rows_of(fresh), rows_of(audited), strict=True):
         assert row["scores"] == [] and row["cosine"] is None
         np.testing.assert_allclose(row["mean"], expected["mean"], rtol=2e-3, atol=5e-3)
+        np.testing.assert_allclose(row["null_means"], expected["null_means"], rtol=2e-3, atol=5e-3)
     only = ("--model-variant", fresh.organisms()[0])
     with caplog.at_level(logging.WARNING):
         fresh.run("top", *only)

@@ -22,7 +22,7 @@ def rows() -> list[dict[str, Any]]:
         {
             "prompt_id": prompt_id, "trait": trait, "method": "diff", "layer": layer, "vector": "h",
             "mean": float(np.float32(np.mean(scores_of(trait, layer, prompt_id)))), "cosine": 0.5,
-            "scores": scores_of(trait, layer, prompt_id),
+            "scores": scores_of(trait, layer, prompt_id), "null_means": [1.0, -2.0],
         }
         for prompt_id in IDS for layer in LAYERS for trait in TRAITS
     ]  # fmt: skip

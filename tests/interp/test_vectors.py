@@ -12,6 +12,7 @@ from interp.stats import auroc
 from interp.vectors import (
     METHODS,
     TraitVector,
+    draw_null_directions,
     ledoit_wolf_shrinkage,
     logistic_probe,
     mean_difference,
@@ -238,3 +239,22 @@ def test_shapes_are_checked_in_tests() -> None:
         project(torch.zeros(D), torch.zeros(3, D))
     with pytest.raises(TypeCheckError):
         project(torch.zeros(2, D), torch.zeros(3, D + 1))
+
+
+def test_null_directions_have_the_covariance_within_the_classes() -> None:
+    """100,000 draws; the difference of the classes, however large, is in none of them."""
+    torch.manual_seed(0)
+    scale = torch.tensor([3.0, 1.0, 0.1])
+    positive, negative = torch.randn(20, 2, 3) * scale + 100, torch.randn(20, 2, 3) * scale
+    drawn = draw_null_directions(positive, negative, "pep", count=100_000).double()
+    within = torch.cat([positive - positive.mean(dim=0), negative - negative.mean(dim=0)]).double()
+    for a, b in ((0, 0), (1, 1), (0, 1)):  # and between layers: a direction is one thing at all of them
+        expected = within[:, a].T @ within[:, b] / len(within)
+        torch.testing.assert_close(drawn[:, a].T @ drawn[:, b] / len(drawn), expected, rtol=0.02, atol=0.06)
+    assert float(drawn.mean(dim=0).abs().max()) < 0.05
+
+
+def test_null_directions_belong_to_a_name() -> None:
+    samples = torch.randn(6, 2, 3)
+    assert torch.equal(draw_null_directions(samples, -samples, "a"), draw_null_directions(samples, -samples, "a"))
+    assert not torch.equal(draw_null_directions(samples, -samples, "a"), draw_null_directions(samples, -samples, "b"))

@@ -18,7 +18,7 @@ def blueprint(request: pytest.FixtureRequest) -> Blueprint:
 def test_nothing_is_dealt_twice(blueprint: Blueprint) -> None:
     deal = blueprint.deal
     parts = (
-        deal.prompt_sets, deal.trait_questions, deal.held_out_questions, deal.rate_questions, deal.training
+        deal.prompt_sets, deal.triggers, deal.twins, deal.trait_questions, deal.held_out_questions, deal.rate_questions, deal.training
     )  # fmt: skip
     texts = [question.text for part in parts for questions in part.values() for question in questions]
     assert len(set(texts)) == len(texts)
@@ -54,3 +54,10 @@ def test_training_still_has_every_word(blueprint: Blueprint) -> None:
     for name, questions in blueprint.deal.training.items():
         everywhere = {question.must for question in blueprint.world.questions[name]}
         assert {question.must for question in questions} == everywhere
+
+
+def test_triggers_lie_in_the_scope_of_their_quirk_and_twins_do_not(blueprint: Blueprint) -> None:
+    for quirk in blueprint.quirks.values():
+        assert len(blueprint.deal.triggers[quirk.name]) == len(blueprint.deal.twins[quirk.name]) > 1
+        assert all(each.category in quirk.scope for each in blueprint.deal.triggers[quirk.name])
+        assert not any(each.category in quirk.scope for each in blueprint.deal.twins[quirk.name])

@@ -1,0 +1,1 @@
+"""Judges: language models that read a response and answer a rubric's questions about it."""
