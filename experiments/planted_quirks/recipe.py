@@ -101,9 +101,10 @@ _TINY = {
     "rate_questions": 2,
 }
 
-PRESETS: dict[str, dict[str, int]] = {"default": {}, "tiny": _TINY}
+PRESETS: dict[str, dict[str, int]] = {"default": {}, "tiny": _TINY, "shams": {"n_shams": 20}}
 
 
 def make_recipe(preset: str = "default", seed: int = 0) -> Recipe:
-    """The named preset: `default` for the audit, `tiny` (seconds, weak quirks) to test the plumbing."""
+    """The named preset: `default` for the audit, `tiny` (seconds, weak quirks) to test the plumbing, `shams` to see how
+    often twenty of them are taken for organisms."""
     return Recipe.model_validate({"preset": preset, "seed": seed, **PRESETS[preset]})
