@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="draws words, data, weights and prompts (default: 0)")
     parser.add_argument("--root", type=Path, default=default_root(), help="default: $INTERP_ROOT or experiments/")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="default", help="size; shams: twenty of them (default: default)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="default", help="default: default")
     parser.add_argument("--dry-run", action="store_true", help="print what would be built and end")
     return parser
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _FIRST_IN_FLIGHT = 16
 _SECONDS_OF_BURST = 1.0
+_SHORTEST_WAIT = 1e-3
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -44,7 +45,7 @@ class Bucket:
     def wait(self, now: float) -> float:
         """Seconds until the next call may be made."""
         self._fill(now)
-        return max(0.0, 1e-9 - self._level) * 60 / self.per_minute
+        return 0.0 if self._level >= 0 else max(_SHORTEST_WAIT, -self._level * 60 / self.per_minute)
 
     def take(self, amount: float) -> None:
         self._level -= amount
