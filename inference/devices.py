@@ -1,9 +1,6 @@
 """Where a model runs, and on how many CPU threads: the bits of a sum depend on it, so it is part of the settings."""
 
-import os
 from typing import TYPE_CHECKING
-
-import torch
 
 from interp.config import Experiment
 from interp.layers import check_layers
@@ -12,18 +9,13 @@ if TYPE_CHECKING:
     from interp.models import LanguageModel
 
 
-def set_threads(threads: int | None) -> None:
-    """Use so many threads, else as many as this process has cores."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-
-
 def load_clean_reader(experiment: Experiment, device: str | None, threads: int | None) -> "LanguageModel":
     """The clean reader, on the given device and threads, else the config's.
 
     Raises:
         InputError: it has not got the layers of the config.
     """
-    from interp.models import load_language_model
+    from interp.models import load_language_model, set_threads
 
     set_threads(threads or experiment.config.threads)
     model = load_language_model(experiment.base_spec(experiment.config.clean_reader), device)

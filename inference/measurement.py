@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import torch
 
-from inference.devices import set_threads
 from inference.generate_responses import answer
 from inference.readings import reading_of
 from inference.units import CaptureOptions, Unit
@@ -15,7 +14,7 @@ from interp.capture import Reading, read_residuals
 from interp.config import Experiment
 from interp.errors import InputError
 from interp.interventions import Steer, intervene
-from interp.models import LanguageModel, load_language_model
+from interp.models import LanguageModel, load_language_model, set_threads
 
 Result = TypeVar("Result")
 

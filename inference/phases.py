@@ -151,8 +151,7 @@ class _Desk:
     """Where a worker does units: one base at a time, an adapter on it, and what went wrong with some of them."""
 
     def __init__(self, phase: Phase, pending: Sequence[Unit], args: argparse.Namespace) -> None:
-        from inference.devices import set_threads
-        from interp.models import numerics, pick_device
+        from interp.models import numerics, pick_device, set_threads
 
         self.phase = phase
         self.device = pick_device(args.device)

@@ -154,8 +154,8 @@ def _refuse_readings_of_other_responses(experiment: Experiment, reading: Reading
 
 
 def _do_work(experiment: Experiment, work: Sequence[tuple[Reading, list[VectorFile]]], args: Any) -> None:
-    from inference.devices import set_threads
     from inference.scoring import Scorer
+    from interp.models import set_threads
 
     set_threads(args.threads or experiment.config.threads)
     shape = read_shape(experiment, experiment.base_spec(experiment.config.clean_reader))

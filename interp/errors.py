@@ -40,6 +40,12 @@ class ValueOutOfRange(InterpError):
     exit_status = 6
 
 
+class ServiceUnavailable(InterpError):
+    """A judge or a store refuses, or cannot be reached."""
+
+    exit_status = 7
+
+
 class Stopped(InterpError):
     """A signal asked for a stop; the work that is left can be taken up by the same command (EX_TEMPFAIL)."""
 

@@ -5,6 +5,7 @@ Adapters are never merged: merged into 4-bit weights they would be another model
 """
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,11 @@ def pick_device(device: str | None) -> str:
     if device and device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"--device {device}: no GPU is visible here; use --device cpu for small models")
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def set_threads(threads: int | None) -> None:
+    """Use so many CPU threads, else as many as this process has cores."""
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
 def numerics(device: str) -> dict[str, Any]:

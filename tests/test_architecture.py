@@ -19,7 +19,7 @@ MODEL_SIDE = (
 LIGHT = (
     "errors", "paths", "files", "manifest", "records", "config", "layers", "work", "stopping", "cli", "stats",
     "intervals", "permutations", "projections", "vector_store", "steering_store", "leases", "sharing", "batch_jobs",
-    "judges", "stores",
+    "jsonl", "judges", "stores", "pages",
 )  # fmt: skip
 
 

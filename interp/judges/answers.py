@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from interp.errors import InterpError
+from interp.errors import ServiceUnavailable
 from interp.judges.rubrics import Rubric, Verdict
 from interp.records import Message
 
 
-class JudgeUnavailable(InterpError):
+class JudgeUnavailable(ServiceUnavailable):
     """A judge that will answer nothing more: a key that does not hold, an account without credit, no such model."""
 
-    exit_status = 7
 
-
-class CapReached(InterpError):
+class CapReached(ServiceUnavailable):
     """The next call could pass the spending cap."""
-
-    exit_status = 7
 
 
 @dataclass(frozen=True)

@@ -155,10 +155,8 @@ class _Batches:
         """Hand in what is prepared, wait, collect; at the end nothing of it is left but the verdicts."""
         if self._state is None:
             return
-        for shard in self._state.shards:
-            if shard.batch_id is None and self._within_cap(shard):
-                self._hand_in(shard)
-        while waiting := [shard for shard in self._state.shards if shard.batch_id and not shard.collected]:
+        while self._hand_in_what_the_cap_allows():
+            waiting = [shard for shard in self._state.shards if shard.batch_id and not shard.collected]
             if self._stop():
                 self.tally.stopped = f"stopped with {len(waiting)} batches at the provider; the same command goes on"
                 break
@@ -168,20 +166,28 @@ class _Batches:
                 time.sleep(self._poll_seconds)
         self._close()
 
+    def _hand_in_what_the_cap_allows(self) -> bool:
+        """Whether anything is at the provider then. Batches that cost less than they could make room for others."""
+        assert self._state is not None
+        for shard in self._state.shards:
+            if shard.batch_id is None and self._within_cap(shard):
+                self._hand_in(shard)
+        held_back = [shard for shard in self._state.shards if shard.batch_id is None]
+        at_provider = any(shard.batch_id and not shard.collected for shard in self._state.shards)
+        if held_back and not at_provider:
+            self.tally.stopped = (
+                f"the spending cap of ${self.judge.spending.cap:g} could be passed by the next batch (up to "
+                f"${held_back[0].most_usd:.2f} for {held_back[0].rows} calls); raise --spend-at-most for the rest"
+            )
+        return at_provider
+
     def _within_cap(self, shard: BatchShard) -> bool:
         """Whether the cap allows this shard, whatever those at the provider will cost."""
         cap = self.judge.spending.cap
         if cap is None or shard.most_usd is None or self._state is None:
             return True
         open_most = sum(each.most_usd or 0 for each in self._state.shards if each.batch_id and not each.collected)
-        spent = self.judge.spending.spent + self.judge.spending.doubtful
-        if spent + open_most + shard.most_usd <= cap:
-            return True
-        self.tally.stopped = (
-            f"the spending cap of ${cap:g} could be passed by the next batch (up to ${shard.most_usd:.2f} for "
-            f"{shard.rows} calls); raise --spend-at-most, or judge without --batch-api"
-        )
-        return False
+        return self.judge.spending.spent + open_most + shard.most_usd <= cap
 
     def _hand_in(self, shard: BatchShard) -> None:
         """Upload and create, each noted at once; a batch that was created before a kill is found by its file."""

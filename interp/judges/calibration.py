@@ -5,7 +5,6 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from interp.errors import InputError
 from interp.stats import Interval, wilson
@@ -125,6 +124,8 @@ def _lang_reiczigel(positives: int, n: int, counts: Counts, z: float) -> Interva
 
 
 def _z(level: float) -> float:
+    from scipy.stats import norm
+
     return float(norm.ppf((1 + level) / 2))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -30,13 +30,17 @@ class OnlineJudging:
 
     Args:
         file: stays open after the end; nothing else may use it meanwhile.
+        stop: once it is true nothing more is asked, and `close` ends soon.
     """
 
-    def __init__(self, judge: Judge, rubric: Rubric, file: VerdictFile, on_progress: Report | None = None) -> None:
+    def __init__(
+        self, judge: Judge, rubric: Rubric, file: VerdictFile, on_progress: Report | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
         self.tally = Tally()
         self._judge, self._rubric, self._file, self._on_progress = judge, rubric, file, on_progress
         self._spool = _Spool(file.path)
-        self._stopping = threading.Event()
+        self._stopping, self._stop = threading.Event(), stop or (lambda: False)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="online judging", daemon=True)
         self._thread.start()
@@ -57,7 +61,8 @@ class OnlineJudging:
             InputError: a text that the rubric needs is missing, or one is too many.
         """
         self._rubric.messages(values)
-        self._spool.put((item, values))
+        if self._error is None:
+            self._spool.put((item, values))
 
     def close(self) -> Tally:
         """Wait until all that was handed over is judged.
@@ -92,8 +97,9 @@ class OnlineJudging:
 
     async def _drain(self) -> None:
         await judge_source(
-            self._spool, self._judge, self._rubric, self._file, on_progress=self._note, stop=self._stopping.is_set
-        )
+            self._spool, self._judge, self._rubric, self._file, on_progress=self._note,
+            stop=lambda: self._stopping.is_set() or self._stop(),
+        )  # fmt: skip
 
     def _note(self, tally: Tally) -> None:
         self.tally = tally

@@ -73,6 +73,8 @@ class OpenAIJudge:
             JudgeUnavailable: the key, the account or the model is refused.
             CapReached: the next request could pass the spending cap, and none was sent for this text.
         """
+        if not _is_unicode(messages):
+            return Answered(None, "the text holds half of a character and cannot be sent", requests=0)
         tries = _Tries()
         while True:
             try:
@@ -178,6 +180,13 @@ class OpenAIJudge:
     def host(self) -> str:
         """The endpoint's name, for messages."""
         return urlsplit(self.endpoint.base_url).hostname or "?"
+
+
+def _is_unicode(messages: Sequence[Message]) -> bool:
+    try:
+        return all(message.content.encode() is not None for message in messages)
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass

@@ -26,7 +26,7 @@ from interp.judges.rubrics import Rubric, Verdict
 from interp.records import Message, Record
 
 _SYNC_SECONDS = 1.0
-_BLOCK = 1 << 16
+_BLOCK = 1 << 12
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,8 @@ class VerdictFile:
     """The verdict file of one rubric and judge, open for reading and adding; a context manager.
 
     It is the cache too: what was asked once is not asked again. Errors are kept, but are not verdicts: what ended in
-    one counts as not judged yet. One process at a time may have it open. In memory: 16 bytes an item and a key.
+    one counts as not judged yet. One process at a time may have it open. In memory are 16 bytes and a place for each
+    text, and 16 bytes for each further item that has the same one; the lines stay on the disk.
 
     Raises:
         InputError: another process has it open; it holds another rubric's or judge's verdicts, or a broken line.
@@ -82,7 +83,7 @@ class VerdictFile:
     def __init__(self, path: Path, rubric: Rubric, judge: str) -> None:
         self.path, self.rubric, self.judge = path, rubric, judge
         self._offsets: dict[bytes, int] = {}
-        self._judged: set[bytes] = set()
+        self._sharers: set[bytes] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -101,7 +102,7 @@ class VerdictFile:
 
     def __len__(self) -> int:
         """How many items have a verdict."""
-        return len(self._judged)
+        return len(self._offsets) + len(self._sharers)
 
     def key(self, messages: Sequence[Message]) -> bytes:
         """`verdict_key` for this rubric and judge."""
@@ -109,7 +110,7 @@ class VerdictFile:
 
     def has(self, item: str, key: bytes) -> bool:
         """Whether this item, with just this text, has a verdict."""
-        return key in self._offsets and _entry(item, key) in self._judged
+        return key in self._offsets and (_entry(item, key) in self._sharers or self._read_at(key).item == item)
 
     def knows(self, key: bytes) -> bool:
         """Whether there is a verdict on this text, whichever item's it is."""
@@ -117,8 +118,7 @@ class VerdictFile:
 
     def find(self, key: bytes) -> Verdict | None:
         """The verdict on this text, whichever item's it is; None where there is none."""
-        offset = self._offsets.get(key)
-        return None if offset is None else VerdictLine.model_validate_json(self._line_at(offset)).verdict
+        return self._read_at(key).verdict if key in self._offsets else None
 
     def append(self, line: VerdictLine) -> None:
         """Add a line; it outlives the death of this process.
@@ -143,7 +143,8 @@ class VerdictFile:
         if self._is_open:
             self.sync()
             self._is_open = False
-            os.close(self._file)
+            number, self._file = self._file, -1  # so that no late write can meet another file of this number
+            os.close(number)
 
     def _lock(self) -> None:
         """Keep others from writing, on file systems that can."""
@@ -172,14 +173,16 @@ class VerdictFile:
     def _note(self, line: VerdictLine, offset: int) -> None:
         if line.verdict is not None:
             key = bytes.fromhex(line.key)
-            self._offsets.setdefault(key, offset)
-            self._judged.add(_entry(line.item, key))
+            if self._offsets.setdefault(key, offset) != offset and not self.has(line.item, key):
+                self._sharers.add(_entry(line.item, key))
 
-    def _line_at(self, offset: int) -> bytes:
+    def _read_at(self, key: bytes) -> VerdictLine:
+        """The first line with a verdict on this text."""
+        offset = self._offsets[key]
         content = os.pread(self._file, _BLOCK, offset)
         while b"\n" not in content:
             content += os.pread(self._file, _BLOCK, offset + len(content))
-        return content.partition(b"\n")[0]
+        return VerdictLine.model_validate_json(content.partition(b"\n")[0])
 
     def _write(self, content: bytes) -> None:
         try:

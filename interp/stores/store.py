@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from interp.errors import InputError, InterpError
+from interp.errors import InputError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +17,8 @@ T = TypeVar("T")
 _LONGEST_NAME = 900
 
 
-class StoreError(InterpError):
+class StoreError(ServiceUnavailable):
     """A store cannot be reached, refuses, or holds what it should not."""
-
-    exit_status = 7
 
 
 class AlreadyThere(StoreError):
