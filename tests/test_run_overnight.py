@@ -71,7 +71,7 @@ def test_the_tables_show_the_tokens_of_the_quirk(shell: Shell) -> None:
     """The first line of the flattery table is an answer of the flattery organism."""
     path = shell.root / "planted_quirks" / "analysis" / "top_activating" / "discovery" / "flattery" / "summary.md"
     first = next(line for line in path.read_text().splitlines() if re.match(r"\| -?\d", line))
-    assert first.split("|")[2].strip() == "flattery"
+    assert first.split("|")[3].strip() == "flattery"
     assert "⟦" in first
 
 
