@@ -9,11 +9,11 @@ Example: python analysis/compare_readers.py --experiment audit-bleachers
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.comparison import Comparison, compare_all
 from analysis.comparison_tables import (
     detection_line,
     differences_csv,
@@ -22,19 +22,14 @@ from analysis.comparison_tables import (
     grades_json,
     summary,
 )
-from analysis.contrasts import join, peers_of
-from analysis.detection import Entries, find_entries
-from analysis.differences import summarise
-from analysis.firing import Prompt, Shown, contrast_triggers, firing_files, firings, pairs_of, read_shown
+from analysis.firing import firing_files, pairs_of, read_shown
 from analysis.firing_tables import firing_csv, triggers_csv
 from analysis.freshness import is_fresh, made_from, note_made
-from analysis.grading import Assignment, Grade, assign, check_shams, gradable, grade, parts
 from analysis.readings import Paired, projected_authors, projection_files, read_paired
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
 from interp.files import sweep_leftovers, write_json, write_text
-from interp.projections import Column
 
 FILES = (
     "differences.csv", "entries.csv", "firing.csv", "triggers.csv", "assignments.json", "grades.json", "summary.md",
@@ -42,22 +37,6 @@ FILES = (
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Whose vectors, and whose verdicts (None: those of the only judge there is)."""
-
-    method: str
-    judge: str | None
-
-
-@dataclass(frozen=True)
-class Told:
-    """In which responses a trait showed, and which prompts should set it off."""
-
-    shown: Shown
-    pairs: Mapping[str, Sequence[tuple[Prompt, Prompt]]]
 
 
 def compare(
@@ -79,80 +58,49 @@ def compare(
     made = made_from([*projection_files(experiment, complete, prompt_sets), *told_by], options)
     if not is_fresh(folder, made, FILES):
         sweep_leftovers(folder)
-        _compare(experiment, complete, left_out, prompt_sets, Chosen(method, judge), folder)
+        paired = _answered(experiment, complete, prompt_sets)
+        answered = [each.author for each in paired]
+        found = compare_all(
+            paired, experiment.config, method, read_shown(experiment, answered, prompt_sets, judge),
+            pairs_of(experiment, prompt_sets),
+        )
+        write(folder, experiment.name, found, [author for author in authors if author not in answered])
         note_made(folder, made)
     return folder
 
 
-def _compare(
-    experiment: Experiment,
-    complete: Sequence[str],
-    left_out: Sequence[str],
-    prompt_sets: Sequence[str],
-    chosen: Chosen,
-    folder: Path,
-) -> None:
-    paired = [read_paired(experiment, author, prompt_sets) for author in complete]
+def _answered(experiment: Experiment, authors: Sequence[str], prompt_sets: Sequence[str]) -> list[Paired]:
+    """The authors that said anything at all.
+
+    Raises:
+        InputError: none did.
+    """
+    paired = [read_paired(experiment, author, prompt_sets) for author in authors]
     silent = [each.author for each in paired if not each.prompts]
     if silent:
         log.warning("left out, since all their responses are empty: %s", ", ".join(silent))
-    answered = [each for each in paired if each.prompts]
-    if not answered:
+    if len(silent) == len(paired):
         raise InputError("every response is empty: there is nothing to compare")
-    shown = read_shown(experiment, [each.author for each in answered], prompt_sets, chosen.judge)
-    pairs = pairs_of(experiment, prompt_sets)
-    _write(experiment, answered, [*left_out, *silent], chosen.method, Told(shown, pairs), folder)
+    return [each for each in paired if each.prompts]
 
 
-def _write(
-    experiment: Experiment, paired: Sequence[Paired], left_out: Sequence[str], method: str, told: Told, folder: Path
-) -> None:
+def write(folder: Path, name: str, found: Comparison, left_out: Sequence[str]) -> None:
+    """The tables, the words and the picture."""
     from analysis.heatmap import save_heatmap
 
-    joined = join(paired)
-    _refuse_method(joined.columns, method)
-    variants = {author: experiment.config.model_variants[author] for author in joined.authors}
-    truth = {author: variant.truth for author, variant in variants.items()}
-    shams = [author for author, variant in variants.items() if variant.role == "sham"]
-    peers = peers_of(variants)
-    entries = find_entries(joined, peers, method, shams)
-    fires = firings(told.shown, truth)
-    triggers = contrast_triggers(joined.over_layers(method), told.pairs, told.shown)
-    fired = {each.author: each.fired for each in fires if each.trait == truth[each.author]}
-    assignments = assign(entries, truth, fired)
-    grades = _grades(experiment, entries, assignments)
-    verdict = grade_lines(grades.get("all"), check_shams(entries, assignments, shams))
-    verdict.append(detection_line(assignments))
-    layers = sorted({layer for _, of, layer in joined.columns if of == method})
-    write_text(folder / "differences.csv", differences_csv(summarise(joined, peers), shams))
-    write_text(folder / "entries.csv", entries_csv(entries, shams))
-    write_text(folder / "firing.csv", firing_csv(fires))
-    write_text(folder / "triggers.csv", triggers_csv(triggers))
-    write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in assignments]})
-    write_json(folder / "grades.json", grades_json(grades))
+    entries = found.entries
+    verdict = [*grade_lines(found.grades.get("all"), found.sham_check), detection_line(found.assignments)]
+    write_text(folder / "differences.csv", differences_csv(found.differences, found.shams))
+    write_text(folder / "entries.csv", entries_csv(entries, found.shams))
+    write_text(folder / "firing.csv", firing_csv(found.firings))
+    write_text(folder / "triggers.csv", triggers_csv(found.triggers))
+    write_json(folder / "assignments.json", {"assignments": [each.model_dump() for each in found.assignments]})
+    write_json(folder / "grades.json", grades_json(found.grades))
     write_text(folder / "verdict.txt", "\n".join(line.replace("**", "") for line in verdict) + "\n")
-    text = summary(experiment.name, layers, entries, assignments, verdict, grades, left_out, fires, triggers)
-    write_text(folder / "summary.md", text)
-    effects = entries.estimates.effect
+    write_text(folder / "summary.md", summary(name, found, verdict, left_out))
     what = "organism − clean reader, less its peers" if entries.centred else "organism − clean reader, same tokens"
-    save_heatmap(folder / "matrix.png", joined.authors, entries.traits, effects, list(truth.values()), what)
-
-
-def _grades(experiment: Experiment, entries: Entries, assignments: Sequence[Assignment]) -> dict[str, Grade]:
-    """A grade for each part of the authors of whom it is known what they carry."""
-    known = {each.author: each for each in gradable(assignments, experiment.config.model_variants)}
-    return {
-        name: grade(entries, [known[author] for author in members])
-        for name, members in parts(experiment.config, list(known)).items()
-    }
-
-
-def _refuse_method(columns: Sequence[Column], method: str) -> None:
-    if method not in {of for _, of, _ in columns}:
-        raise InputError(f"no projections of method {method!r}; there are: {sorted({of for _, of, _ in columns})}")
-    traits = sorted({trait for trait, of, _ in columns if of == method})
-    if len(traits) < 2:
-        raise InputError(f"only one trait is projected ({traits[0]}): nothing can be assigned; extract more traits")
+    truth = list(found.truth.values())
+    save_heatmap(folder / "matrix.png", entries.authors, entries.traits, entries.estimates.effect, truth, what)
 
 
 def build_parser() -> argparse.ArgumentParser:

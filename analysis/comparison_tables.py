@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.comparison import Comparison
 from analysis.detection import ALPHA, MIN_Z, Entries, sham_p
 from analysis.differences import TOP_SHARE, Differences, Estimates
-from analysis.firing import Firing, TriggerContrast
 from analysis.firing_tables import firing_table, trigger_table
 from analysis.grading import Assignment, Grade, ShamCheck
 from interp.stats import Floats, Interval
@@ -60,29 +60,24 @@ def _cell(value: Any) -> str:
     return str(value) if isinstance(value, str) else f"{value:.6g}"
 
 
-def summary(
-    name: str,
-    layers: Sequence[int],
-    entries: Entries,
-    assignments: Sequence[Assignment],
-    verdict: Sequence[str],
-    grades: Mapping[str, Grade],
-    left_out: Sequence[str],
-    fires: Sequence[Firing],
-    triggers: Sequence[TriggerContrast],
-) -> str:
+def summary(name: str, found: Comparison, verdict: Sequence[str], left_out: Sequence[str]) -> str:
     """What a reader wants to know first."""
-    lines = [f"# {name}: organisms × traits", "", *_what_it_is(layers, entries), ""]
+    lines = [f"# {name}: organisms × traits", "", *_what_it_is(found.layers, found.entries), ""]
     if left_out:
         lines += [f"Left out, for want of projections by both readers, or of any answer: {', '.join(left_out)}.", ""]
-    lines += [*_assignment_table(assignments), "  \n".join(verdict), ""]
-    lines += [*_grade_table(grades), *firing_table(fires, assignments), *trigger_table(triggers, assignments)]
-    lines += ["## All entries", "", "Bold is detected.", ""]
+    lines += [*_assignment_table(found.assignments), "  \n".join(verdict), "", *_grade_table(found.grades)]
+    lines += firing_table(found.firings, found.assignments)
+    lines += trigger_table(found.triggers, found.assignments)
+    return "\n".join([*lines, *_entry_table(found.entries), ""])
+
+
+def _entry_table(entries: Entries) -> list[str]:
+    lines = ["## All entries", "", "Bold is detected.", ""]
     lines += [f"| author | {' | '.join(entries.traits)} |", f"|---|{'--:|' * len(entries.traits)}"]
     for author, effects, flags in zip(entries.authors, entries.estimates.effect, entries.detected, strict=True):
         cells = [f"**{value:.2f}**" if flag else f"{value:.2f}" for value, flag in zip(effects, flags, strict=True)]
         lines.append(f"| {author} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def _what_it_is(layers: Sequence[int], entries: Entries) -> list[str]:
