@@ -1,10 +1,13 @@
 """How far trait vectors can be trusted: do they separate held-out questions, agree, and cause the trait when steered?
 
-Reads   vectors/<trait>/<method>.safetensors and vectors/<trait>/steering.parquet (inference/steer_with_vectors.py)
+Reads   vectors/<trait>/<method>.safetensors and vectors/<trait>/steering.parquet (inference/steer_with_vectors.py);
+        with --judge also vectors/<trait>/steered_responses.parquet and the trait files
 Writes  analysis/validate_vectors/{separation.csv, steering.csv, dose_response.csv, agreement.csv, summary.md,
-        dose_response.png}
+        dose_response.png}; with --judge also judged.csv there, and what the judge said in
+        vectors/<trait>/steered_responses.verdicts/<rubric>-<hash>-<judge>.jsonl
 
-The layer is chosen on one half of the held-out questions or sentences and reported on the other.
+The layer is chosen on one half of the held-out questions or sentences and reported on the other. A judge is asked about
+each steered reply once; a second run asks for what is not judged yet.
 
 Example: python analysis/validate_vectors.py --experiment audit-bleachers
 """
@@ -20,7 +23,9 @@ import numpy as np
 from analysis.dose_figure import save_dose_figure
 from analysis.dose_response import DoseResponse, dose_responses
 from analysis.freshness import is_fresh, made_from, note_made
+from analysis.judged_tables import judged_csv, judged_lines
 from analysis.separation import Separated
+from analysis.steering_verdicts import RUBRIC, FoundReplies, Judged, find_replies, judge_replies, plan_lines
 from analysis.validation_tables import (
     agreement_csv,
     dose_response_csv,
@@ -33,12 +38,15 @@ from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
 from interp.files import is_whole, sweep_leftovers, write_text
+from interp.judges.options import judge_options, make_judge
+from interp.judges.rubrics import read_rubric
 from interp.manifest import file_hash
 from interp.records import Provenance
 from interp.steering_store import load_steering, steering_path
 from interp.vector_store import list_vectors, read_directions, read_provenance
 
 FILES = ("separation.csv", "steering.csv", "dose_response.csv", "agreement.csv", "summary.md")
+JUDGED = "judged.csv"
 MIN_TEXTS = 4
 """Held-out texts below which there is nothing to halve."""
 
@@ -123,21 +131,45 @@ def _agreements(paths: Sequence[Path], provenances: dict[tuple[str, str], Proven
     return found
 
 
-def write_validation(experiment: Experiment, traits: list[str] | None, methods: list[str] | None) -> Path:
-    """Validate and write the tables and the picture, unless they are there already; their folder."""
-    vectors = experiment.paths.vectors
-    paths = list_vectors(vectors, traits, methods)
+def vectors_to_validate(experiment: Experiment, traits: list[str] | None, methods: list[str] | None) -> list[Path]:
+    """The vectors' files.
+
+    Raises:
+        InputError: there are none, or an asked one is missing.
+    """
+    folder = experiment.paths.vectors
+    paths = list_vectors(folder, traits, methods)
     if not paths:
-        raise InputError(f"no trait vectors in {vectors}: run inference/extract_trait_vectors.py first")
+        raise InputError(f"no trait vectors in {folder}: run inference/extract_trait_vectors.py first")
+    return paths
+
+
+def write_validation(experiment: Experiment, paths: Sequence[Path], judged: Judged | None = None) -> Path:
+    """Validate vectors and write the tables and the picture, unless they are there already; their folder."""
     folder = experiment.paths.analysis / "validate_vectors"
-    steering = [steering_path(vectors, trait) for trait in sorted({path.parent.name for path in paths})]
-    inputs = [*paths, *(path for path in steering if is_whole(path))]
-    made = made_from(inputs, {"names": [str(path.relative_to(vectors)) for path in inputs]})
-    if is_fresh(folder, made, FILES):
+    made = _made_from(experiment, paths, judged)
+    if is_fresh(folder, made, (*FILES, JUDGED) if judged else FILES):
         log.info("validate: the inputs have not changed")
         return folder
     sweep_leftovers(folder)
-    found = validate(paths, vectors)
+    _write_tables(experiment, folder, validate(paths, experiment.paths.vectors), judged)
+    note_made(folder, made)
+    return folder
+
+
+def _made_from(experiment: Experiment, paths: Sequence[Path], judged: Judged | None) -> str:
+    """The fingerprint of all that the tables follow from; verdicts are in it where a judge was asked."""
+    vectors = experiment.paths.vectors
+    steering = [steering_path(vectors, trait) for trait in sorted({path.parent.name for path in paths})]
+    inputs = [*paths, *(path for path in steering if is_whole(path))]
+    options: dict[str, object] = {"names": [str(path.relative_to(vectors)) for path in inputs]}
+    if judged is None:
+        return made_from(inputs, options)
+    said = [judged.judge, judged.rubric, judged.left_out, judged.stopped, [path.name for path in judged.files]]
+    return made_from([*inputs, *judged.files], {**options, "judged": said})
+
+
+def _write_tables(experiment: Experiment, folder: Path, found: Validation, judged: Judged | None) -> None:
     norms = {
         (*key, layer): norm
         for key, each in found.provenances.items()
@@ -149,26 +181,66 @@ def write_validation(experiment: Experiment, traits: list[str] | None, methods: 
     write_text(folder / "agreement.csv", agreement_csv(found.agreed))
     if found.steered:
         save_dose_figure(folder / "dose_response.png", found.steered)
-    text = summary(experiment.name, found.separated, found.steered, found.readouts, found.agreed, found.left_out)
+    if judged:
+        write_text(folder / JUDGED, judged_csv(judged.steered))
+    else:
+        (folder / JUDGED).unlink(missing_ok=True)  # of a run with a judge, which the new summary says nothing of
+    text = summary(
+        experiment.name, found.separated, found.steered, found.readouts, found.agreed, found.left_out,
+        judged_lines(judged) if judged else (),
+    )  # fmt: skip
     write_text(folder / "summary.md", text)
-    note_made(folder, made)
-    return folder
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[cli.experiment_options()]
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[cli.experiment_options(), judge_options()],
     )
     parser.add_argument("--traits", type=cli.names, help="names (default: all that have vectors)")
     parser.add_argument("--methods", type=cli.names, help="of the vectors (default: all that there are)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --judge: print calls, tokens and cost, ask and write nothing"
+    )
     return parser
+
+
+def replies_to_judge(experiment: Experiment, paths: Sequence[Path]) -> FoundReplies:
+    """The steered replies of some vectors.
+
+    Raises:
+        InputError: there are none, or they were made with other vectors than there are.
+    """
+    found = find_replies(experiment, paths)
+    for each in found.replies:
+        _refuse_other_vectors(each.files[0], each.responses.provenance.vectors)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    folder = write_validation(Experiment(args.experiment, args.root), args.traits, args.methods)
+    if args.dry_run and not args.judge:
+        raise InputError("--dry-run says what judging would take: give --judge too")
+    experiment = Experiment(args.experiment, args.root)
+    paths = vectors_to_validate(experiment, args.traits, args.methods)
+    judged = None
+    if args.judge:
+        found, rubric, judge = replies_to_judge(experiment, paths), read_rubric(RUBRIC), make_judge(args)
+        if args.dry_run:
+            print(*plan_lines(found, judge, rubric, args), sep="\n")
+            return 0
+        judged = judge_replies(found, judge, rubric, args)
+    folder = write_validation(experiment, paths, judged)
     print(f"tables and picture: {folder}")
-    return 0
+    return 0 if judged is None else _status(judged)
+
+
+def _status(judged: Judged) -> int:
+    """1 while replies are unjudged."""
+    if judged.n_unjudged:
+        why = judged.stopped or "the same command asks for them again"
+        log.warning("%d of %d steered replies are unjudged: %s", judged.n_unjudged, judged.n_replies, why)
+    return int(judged.n_unjudged > 0)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def separation_csv(separated: Mapping[VectorName, Separated]) -> str:
         for name, each in separated.items()
         for place, layer in enumerate(each.layers)
     )
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def steering_csv(steered: Sequence[DoseResponse], norms: Mapping[tuple[str, str, int], float]) -> str:
@@ -41,7 +41,7 @@ def steering_csv(steered: Sequence[DoseResponse], norms: Mapping[tuple[str, str,
                 f"{norms[each.trait, each.method, layer]:.6g}", each.slopes("report").shape[-1],
                 *_numbers(found.slope), *(f"{figure:.6g}" for figure in figures), *verdict,
             ])  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def dose_response_csv(steered: Sequence[DoseResponse]) -> str:
@@ -55,7 +55,7 @@ def dose_response_csv(steered: Sequence[DoseResponse]) -> str:
         for place, layer in enumerate(each.layers)
         for dose, strength in enumerate(each.strengths)
     )  # fmt: skip
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def agreement_csv(agreed: Sequence[Agreement]) -> str:
@@ -65,7 +65,7 @@ def agreement_csv(agreed: Sequence[Agreement]) -> str:
         [each.trait, each.method, each.layer, each.other_method, each.other_layer, f"{each.cosine:.6g}"]
         for each in agreed
     )
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def summary(
@@ -75,12 +75,14 @@ def summary(
     readouts: Mapping[str, str],
     agreed: Sequence[Agreement],
     left_out: Mapping[str, str],
+    judged: Sequence[str] = (),
 ) -> str:
-    """What a reader wants to know first."""
+    """What a reader wants to know first; `judged` is the section on what a judge said, line by line."""
     lines = [f"# {name}: are the trait vectors to be trusted?", ""]
     lines += [f"- Left out: {what}: {why}." for what, why in left_out.items()] + ([""] if left_out else [])
     lines += _separation_lines(separated)
     lines += _steering_lines(steered, readouts) if steered else []
+    lines += judged
     lines += _agreement_lines(agreed)
     return "\n".join([*lines, ""])
 
@@ -97,7 +99,7 @@ def _separation_lines(separated: Mapping[VectorName, Separated]) -> list[str]:
     for (trait, method), each in separated.items():
         place = each.choose(HALVES["choose"])
         found = each.at(place, HALVES["report"])
-        lines.append(f"| {trait} | {method} | {each.layers[place]} | {found.estimate:.2f} | {_range(found)} |")
+        lines.append(f"| {trait} | {method} | {each.layers[place]} | {found.estimate:.2f} | {range_words(found)} |")
     return [*lines, ""]
 
 
@@ -124,7 +126,7 @@ def _steering_lines(steered: Sequence[DoseResponse], readouts: Mapping[str, str]
         found = report_layer(each, each.chosen)
         cells = [
             each.trait, each.method, f"{each.slopes('report').shape[-1]} {readouts[each.trait]}",
-            str(each.layers[each.chosen]), f"{found.slope.estimate:.3f}", _range(found.slope, 3),
+            str(each.layers[each.chosen]), f"{found.slope.estimate:.3f}", range_words(found.slope, 3),
             f"{each.p:.3f}", f"{found.coherence[0]:+.3f}, {found.coherence[1]:+.3f}",
             "✓" if each.steers else "✗",
         ]  # fmt: skip
@@ -151,11 +153,13 @@ def _numbers(interval: Interval) -> list[str]:
     return [f"{value:.6g}" for value in (interval.estimate, interval.low, interval.high)]
 
 
-def _range(interval: Interval, digits: int = 2) -> str:
+def range_words(interval: Interval, digits: int = 2) -> str:
+    """An interval's ends, for people."""
     return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)

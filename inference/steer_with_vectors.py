@@ -2,12 +2,12 @@
 
 Reads   vectors/<trait>/<method>.safetensors, traits/<trait>.json
 Writes  vectors/<trait>/steering.parquet: for every vector, layer and strength the mean log-probability per token
+        vectors/<trait>/steered_responses.parquet, with --responses: what the steered model answers, for a judge
 
-No judge is asked and nothing is sampled while steering. The sentences of the trait file that show the trait, and their
-twins that lack it, are scored as replies to their prompts. A trait without sentences is read on the clean model's own
-answers to the held-out questions, under an eliciting system prompt and under its neutral twin, scored without any
-system prompt. The neutral answers also tell what steering costs in coherence. Random directions of the same length are
-the control.
+No judge is asked here. The sentences of the trait file that show the trait, and their twins that lack it, are scored as
+replies to their prompts. A trait without sentences is read on the clean model's own answers to the held-out questions,
+under an eliciting system prompt and under its neutral twin, scored without any system prompt. The neutral answers also
+tell what steering costs in coherence. Random directions of the same length are the control.
 
 Example: python inference/steer_with_vectors.py --experiment audit-bleachers --traits flattery --skip-existing
 """
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inference.options import model_phase_parser, read_experiment, sampling_options
-from inference.steering_units import SteeringUnit, SteerOptions, is_measured, provenance_of
+from inference.steering_units import Piece, SteeringUnit, SteerOptions, asked_questions, is_made, provenance_of
 from inference.units import refuse_existing
 from inference.vector_files import find_vectors
 from interp import cli
@@ -58,38 +58,54 @@ def measure(experiment: Experiment, unit: SteeringUnit, options: SteerOptions, m
     save_steering(experiment.paths.vectors, Steering(pa.Table.from_pylist(rows, STEERED), provenance))
 
 
+def make(experiment: Experiment, piece: Piece, options: SteerOptions, model: "LanguageModel") -> None:
+    """Make a piece's file."""
+    from inference.steered_responses import respond
+
+    (measure if piece.kind == "steer" else respond)(experiment, piece.unit, options, model)
+
+
 def steer_all(
     experiment: Experiment, units: Sequence[SteeringUnit], options: SteerOptions, args: argparse.Namespace
 ) -> None:
-    """Measure every trait that is not measured yet."""
-    work = [unit for unit in units if args.overwrite or not is_measured(experiment, unit, options)]
-    log.info("steer: %d of %d traits pending", len(work), len(units))
+    """Make the files of every trait that are not there yet."""
+    pieces = [Piece(kind, unit) for unit in units for kind in options.kinds]
+    work = [piece for piece in pieces if args.overwrite or not is_made(experiment, piece, options)]
+    log.info("steer: %d of %d files pending", len(work), len(pieces))
     if args.dry_run:
-        for unit in work:
-            print("steer", unit.trait.name, *(vector.path.stem for vector in unit.vectors))
+        for piece in work:
+            print(plan_line(piece, options))
         return
-    if len(work) < len(units) and not (args.skip_existing or args.overwrite):
-        refuse_existing(str(experiment.paths.vectors / "*/steering.parquet"))
+    if len(work) < len(pieces) and not (args.skip_existing or args.overwrite):
+        there = next(piece for piece in pieces if piece not in work)
+        refuse_existing(str(experiment.paths.vectors / "*" / there.path(experiment).name))
     if work:
-        _steer_pending(experiment, work, options, args)
+        _make_pending(experiment, work, options, args)
 
 
-def _steer_pending(
-    experiment: Experiment, work: Sequence[SteeringUnit], options: SteerOptions, args: argparse.Namespace
+def plan_line(piece: Piece, options: SteerOptions) -> str:
+    """What would be made, for people."""
+    methods = " ".join(vector.path.stem for vector in piece.unit.vectors)
+    asked = f" {len(asked_questions(piece.unit, options))} questions" if piece.kind == "respond" else ""
+    return f"{piece.kind} {piece.unit.trait.name} {methods}{asked}"
+
+
+def _make_pending(
+    experiment: Experiment, work: Sequence[Piece], options: SteerOptions, args: argparse.Namespace
 ) -> None:
     from inference.devices import load_clean_reader
 
     sweep_leftovers(experiment.paths.vectors)
     model = load_clean_reader(experiment, args.device, args.threads)
-    progress = cli.Progress("steer", len(work), "traits")
-    how = HowToShare[SteeringUnit](
-        key=lambda unit: f"steer/{unit.trait.name}",
-        affinity=lambda unit: (unit.trait.name,),
-        is_done=lambda unit: not args.overwrite and is_measured(experiment, unit, options),
+    progress = cli.Progress("steer", len(work), "files")
+    how = HowToShare[Piece](
+        key=lambda piece: piece.key,
+        affinity=lambda piece: (piece.unit.trait.name,),
+        is_done=lambda piece: not args.overwrite and is_made(experiment, piece, options),
     )
     with stop_on_signals(args.warning_seconds) as stop, Leases(experiment.paths.leases, args.lease_seconds) as leases:
         SharedWork(work, how, leases).do_all(
-            lambda unit: measure(experiment, unit, options, model), lambda unit: unit.trait.name, progress, stop
+            lambda piece: make(experiment, piece, options, model), lambda piece: piece.key, progress, stop
         )
 
 
@@ -99,6 +115,11 @@ def _strengths(text: str) -> tuple[float, ...]:
         return tuple(sorted({0.0, *map(float, cli.names(text))}))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers") from None
+
+
+def _count(text: str) -> int:
+    """An option's number, 0 among them."""
+    return 0 if text == "0" else cli.positive(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -118,13 +139,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--scored-tokens", type=cli.positive, default=64, metavar="N",
         help="of the model's own answers, at most (default: 64)",
     )
+    parser.add_argument(
+        "--responses", type=_count, default=0, metavar="N",
+        help="also answer N held-out questions of each trait under every push, for a judge (default: 0, none)",
+    )
+    parser.add_argument(
+        "--response-random-directions", type=cli.positive, default=1, metavar="N",
+        help="random directions beside each vector under which they are answered (default: 1)",
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     experiment = read_experiment(args)
-    options = SteerOptions(args.strengths, args.random_directions, args.scored_tokens)
+    options = SteerOptions(
+        args.strengths, args.random_directions, args.scored_tokens, args.responses, args.response_random_directions
+    )
     if not any(options.strengths):
         raise InputError("--strengths has nothing but 0: that is no steering")
     files = find_vectors(experiment, args.traits, args.methods)

@@ -72,12 +72,12 @@ def mean_log_probabilities(
 def _one_pass(model: LanguageModel, passage: Passage, pushes: Sequence[Push]) -> list[float]:
     ids = torch.tensor([[*passage.prompt, *passage.reply]] * len(pushes), device=model.device)
     targets = torch.tensor(passage.reply, device=model.device)
-    with intervene(model.network, *_steers(pushes, Positions(len(passage.prompt) - 1))):
+    with intervene(model.network, *steers(pushes, Positions(len(passage.prompt) - 1))):
         logits = model.network(input_ids=ids, use_cache=False, logits_to_keep=len(targets) + 1).logits[:, :-1]
     return [_mean_log_probability(row, targets) for row in logits]
 
 
-def _steers(pushes: Sequence[Push], positions: Positions) -> list[Steer]:
+def steers(pushes: Sequence[Push], positions: Positions) -> list[Steer]:
     """One for each layer that is pushed; the rows of other layers have strength 0 in it."""
     layers = sorted({push.layer for push in pushes if push.strength})
     vectors = torch.stack([push.vector for push in pushes])

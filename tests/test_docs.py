@@ -16,7 +16,7 @@ from interp.config import ExperimentConfig, ModelShape, ModelVariant, Quantizati
 from interp.paths import REPOSITORY
 from interp.projections import NORMS, SCORES
 from interp.records import Instructions, Prompt, PromptSet, Provenance, Record, Response, Sampling, Trait, TraitSentence
-from interp.steering_store import SteeringProvenance
+from interp.steering_store import ResponsesProvenance, SteeringProvenance
 
 PAGES = sorted(
     path
@@ -159,7 +159,7 @@ def test_the_check_of_machine_paths_sees_what_it_should() -> None:
 
 FIELDS: tuple[type[Record], ...] = (
     ExperimentConfig, ModelVariant, ModelShape, Quantization, Sampling, PromptSet, Prompt, Trait, TraitSentence,
-    Instructions, Response, Provenance, SteeringProvenance, Job, SubmittedJobs,
+    Instructions, Response, Provenance, SteeringProvenance, ResponsesProvenance, Job, SubmittedJobs,
 )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from interp.manifest import file_hash, guard
 from interp.paths import OWN_READER, REPOSITORY
 from interp.projections import Column
 from interp.records import PromptSet, Trait, parse_record
-from interp.steering_store import save_steering
+from interp.steering_store import save_responses, save_steering
 from interp.summaries import Summary
 from interp.vector_store import vector_path
-from tests.analysis.steered import planted_steering
+from tests.analysis.steered import planted_responses, planted_steering
 from tests.analysis.synthetic import SETTINGS, Synthetic
 
 PAGE = (REPOSITORY / "docs" / "file_formats.md").read_text()
@@ -50,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = audit.paths.vectors
     hashes = {"mean_difference": file_hash(vector_path(vectors, "flattery", "mean_difference"))}
     save_steering(vectors, planted_steering("flattery", hashes, LAYERS, 4, lambda *_: 1.0))
+    save_responses(vectors, planted_responses("flattery", hashes, LAYERS, 4, lambda *_: "How kind of you to ask."))
     for analysis in (compare_readers, top_activating_responses, validate_vectors):
         assert analysis.main(["--experiment", audit.name, "--root", str(audit.root)]) == 0
     return folder

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.synthetic import Synthetic
+from tests.browsing import browser, chromium, opening  # noqa: F401
 
 
 @pytest.fixture

@@ -1,14 +1,27 @@
-"""Steering with known slopes: what a text gains per strength is chosen, for each layer, direction and text."""
+"""Steering with known outcomes: what a text gains per strength is chosen, for each layer, direction and text; so are
+replies."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import pyarrow as pa
 
-from interp.steering_store import STEERED, Steering, SteeringProvenance
+from interp.records import Sampling
+from interp.steering_store import (
+    RESPONSES,
+    STEERED,
+    ResponsesProvenance,
+    SteeredResponses,
+    Steering,
+    SteeringProvenance,
+)
 
 STRENGTHS = (-2.0, -0.5, 0.0, 1.0, 2.0)
 Slope = Callable[[str, str, int, int], float]
 """(method, direction, layer, item) to nats per strength."""
+Reply = Callable[..., str]
+"""(method, direction, layer, strength, question) to a reply."""
 
 
 def planted_steering(
@@ -42,3 +55,23 @@ def _row(
     unsteered = {"shows": -3.0, "lacks": -1.0, "neutral": -2.0}[text] - 0.1 * item
     where = {"method": method, "direction": direction, "layer": layer, "strength": strength, "text": text, "item": item}
     return {**where, "n_tokens": 5, "log_probability": unsteered + moved}
+
+
+def planted_responses(
+    trait: str, vectors: Mapping[str, str], layers: Sequence[int], n_questions: int, reply: Reply, n_random: int = 1
+) -> SteeredResponses:
+    """Replies that are chosen for each push and question; `reply` is given null, null, null and 0 without steering."""
+    directions = ("vector", *(f"random-{index}" for index in range(n_random)))
+    pushes: list[tuple[Any, ...]] = [(None, None, None, 0.0)]
+    pushes += product(vectors, directions, layers, filter(None, STRENGTHS))
+    names = ("method", "direction", "layer", "strength", "item", "text")
+    rows = [
+        {**dict(zip(names, (*push, item, reply(*push, item)), strict=True)), "n_tokens": 3, "stopped": True}
+        for item in range(n_questions)
+        for push in pushes
+    ]
+    provenance = ResponsesProvenance(
+        trait=trait, model="base", revision=None, identity="i", questions=tuple(f"q{i}" for i in range(n_questions)),
+        vectors=dict(vectors), layers=tuple(layers), strengths=STRENGTHS, n_random=n_random, sampling=Sampling(),
+    )  # fmt: skip
+    return SteeredResponses(pa.Table.from_pylist(rows, RESPONSES), provenance)

@@ -8,12 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from interp.errors import InputError
+from interp.records import Sampling
 from interp.steering_store import (
+    RESPONSES,
     STEERED,
+    ResponsesProvenance,
+    SteeredResponses,
     Steering,
     SteeringProvenance,
+    load_responses,
     load_steering,
+    read_responses_provenance,
     read_steering_provenance,
+    responses_path,
+    save_responses,
     save_steering,
     steering_path,
 )
@@ -63,4 +71,25 @@ def test_anything_else_is_one_line(path: Path) -> None:
     named = pa.table({"a": [1]}).replace_schema_metadata({"provenance": PROVENANCE.model_dump_json()})
     pq.write_table(named, path)
     with pytest.raises(InputError, match="other columns than ours"):
+        load_steering(path)
+
+
+def test_replies_come_back_letter_for_letter_and_are_not_taken_for_scores(path: Path) -> None:
+    texts = ("", "é\n| ```\u2028 🙂", "\ufffd\x00\r")
+    named = [
+        {**where, "item": item, "n_tokens": len(text), "stopped": bool(item), "text": text}
+        for where in ROWS
+        for item, text in enumerate(texts)
+    ]
+    made = ResponsesProvenance(
+        trait="pep", model="org/m", revision=None, identity="j", questions=("a", "b", "c"), vectors={"m": "abc"},
+        layers=(5,), strengths=(0.0, 0.1), n_random=2, sampling=Sampling(temperature=0.7),
+    )  # fmt: skip
+    folder = path.parent.parent
+    save_responses(folder, SteeredResponses(pa.Table.from_pylist(named, RESPONSES), made))
+    found = load_responses(responses_path(folder, "pep"))
+    assert found.provenance == made == read_responses_provenance(responses_path(folder, "pep"))
+    assert found.rows.to_pylist() == named and load_steering(path).provenance == PROVENANCE
+    path.write_bytes(responses_path(folder, "pep").read_bytes())
+    with pytest.raises(InputError, match="readout"):
         load_steering(path)

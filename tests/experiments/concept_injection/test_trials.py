@@ -33,7 +33,7 @@ def test_ids_are_unique_and_controls_take_turns(request_of: Make) -> None:
     request = request_of(concepts=("fear", "ocean", "dust"), trials=4)
     trials = plan_trials(request, "fear", (1, 2))
     assert len({trial.id for trial in trials}) == len(trials) == 3 * 2 * 2 * 4
-    first = {each.push.condition: [] for each in trials}
+    first: dict[str, list[str | None]] = {each.push.condition: [] for each in trials}
     for trial in trials:
         if (trial.push.layer, trial.push.strength) == (1, 2.0):
             first[trial.push.condition].append(trial.push.direction)
