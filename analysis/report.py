@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis import report_numbers, report_run
 from analysis.freshness import is_fresh, made_from, note_made
-from analysis.report_html import as_script_data, page_files, render
+from analysis.report_html import page_files, render
 from analysis.report_numbers import Table
 from analysis.report_responses import Candidate, Shown, keep_within, rank_candidates
 from analysis.report_run import REPORT
@@ -26,6 +26,7 @@ from analysis.top_activating_responses import Choice, choose_vectors
 from interp import cli
 from interp.config import Experiment
 from interp.files import human_bytes, read_json, write_text
+from interp.pages.single_page import as_script_data
 
 OTHER_TABLES_BYTES = 2_000_000
 """Other analyses' CSV files are shown as tables up to this size together; the rest are linked."""

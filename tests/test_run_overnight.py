@@ -76,6 +76,11 @@ def test_the_tables_show_the_tokens_of_the_quirk(shell: Shell) -> None:
 
 
 TOP = "python analysis/top_activating_responses.py --experiment planted_quirks --prompt-set discovery --top-n 20"
+SWEEP_REPORT = "python -m experiments.concept_injection.report"
+SWEEP = (
+    "python -m experiments.concept_injection.sweep --local --model planted_quirks --experiment-id first "
+    "--judge scripted:experiments/concept_injection/embedded_judge.json"
+)
 COMMANDS = {
     "bash run_overnight.sh": (0, "organisms are assigned their own trait"),
     "bash run_overnight.sh --seed 1": (0, ""),
@@ -88,12 +93,15 @@ COMMANDS = {
     "bash slurm/submit_overnight.sh audit-bleachers": (2, "15,400 = 56 × 275"),
     'eval "$(bash slurm/dev_cluster.sh start)" && bash slurm/submit_overnight.sh': (0, "nothing is left to do"),
     "bash slurm/dev_cluster.sh stop --purge": (0, ""),
+    SWEEP: (0, "concept_injection/first/planted_quirks"),
+    f"{SWEEP_REPORT} --model planted_quirks --experiment-id first": (0, "report.html"),
 }
 """The README's commands: exit status and a piece of the output here, where there is neither hub nor GPU."""
 
 SMALLER = {
     "bash run_overnight.sh --seed 1": "bash run_overnight.sh --seed 1 --preset tiny",
     "bash run_tests.sh": "bash run_tests.sh tests/interp/test_layers.py",
+    SWEEP: f"{SWEEP} --trials 2 --control-trials 4 --layers 2 3",
 }
 """The same commands on less: the tests are running already, and a second seed of the default takes minutes."""
 

@@ -87,8 +87,7 @@ function heatGrid(entries, cap) {
       MODELS[author].role === "sham" ? make("span", { class: "tag" }, "sham") : null),
     TRAITS.map((trait) => heatCell(entries.get(`${author}\n${trait}`), cap))));
   const grid = make("table", { class: "heat", role: "grid", "aria-label": `Organisms by traits: ${label(VIEW.statistic)}` }, make("thead", {}, head), make("tbody", {}, rows));
-  grid.addEventListener("keydown", walk);
-  grid.addEventListener("click", (event) => openCell(event.target.closest("td[data-trait]")));
+  walkable(grid, openCell);
   const first = grid.querySelector(".chosen") || grid.querySelector("td[data-trait]");
   if (first) first.tabIndex = 0;
   return grid;
@@ -131,33 +130,7 @@ function strongest(author) {
 }
 
 function openCell(cell) {
-  if (cell) openOrganism(cell.dataset.author, cell.dataset.trait);
-}
-
-function walk(event) {
-  const cell = event.target.closest("td[data-trait]");
-  if (!cell) return;
-  if (event.key === "Enter" || event.key === " ") { event.preventDefault(); openCell(cell); return; }
-  const row = cell.parentElement;
-  const at = [...row.cells].indexOf(cell);
-  const next = {
-    ArrowLeft: () => row.cells[Math.max(at - 1, 1)],
-    ArrowRight: () => row.cells[at + 1],
-    ArrowUp: () => row.previousElementSibling && row.previousElementSibling.cells[at],
-    ArrowDown: () => row.nextElementSibling && row.nextElementSibling.cells[at],
-    Home: () => row.cells[1],
-    End: () => row.cells[row.cells.length - 1],
-  }[event.key];
-  if (!next) return;
-  event.preventDefault();
-  focusCell(cell, next());
-}
-
-function focusCell(from, to) {
-  if (!to) return;
-  from.tabIndex = -1;
-  to.tabIndex = 0;
-  to.focus();
+  openOrganism(cell.dataset.author, cell.dataset.trait);
 }
 
 function markChosen() {

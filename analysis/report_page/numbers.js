@@ -138,13 +138,6 @@ function isMarked(name, rows) {
   return low !== null && high !== null && (low > 0 || high < 0);
 }
 
-function show(value, digits = 2) {
-  if (value === null || value === undefined) return "–";
-  if (typeof value !== "number") return String(value);
-  const text = Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(digits);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
-}
-
 function showProbability(value) {
   if (value === null) return "–";
   return value < 0.001 ? "<.001" : value.toFixed(3).replace("0.", ".");
@@ -165,9 +158,4 @@ function depth(name, value, cap) {
   if (value === null) return 0;
   if (isProbability(name)) return Math.min(1, -Math.log10(Math.max(value, 1e-9)) / 4);
   return Math.max(-1, Math.min(1, value / (cap || 1)));
-}
-
-function tint(element, share) {
-  element.style.setProperty("--share", `${Math.round(Math.abs(share) * 100)}%`);
-  element.classList.add("tinted", share < 0 ? "below" : "above");
 }

@@ -80,3 +80,18 @@ function filesSection() {
     make("ul", { class: "files" }, [...folders].map(([folder, files]) => make("li", {}, make("span", {}, `${folder}: `),
       files.flatMap((file, place) => [place ? ", " : null, fileLink(encodePath(file), file.slice(file.lastIndexOf("/") + 1))])))));
 }
+
+// A CSV file as it came: columns of values, or of places in a list of names.
+function packedTable(name, packed, options = {}) {
+  const columns = packed.map((column) => {
+    const values = unpack(column);
+    return {
+      name: column.name,
+      about: explain(column.name) || null,
+      numeric: Boolean(column.values),
+      value: (row) => values[row],
+      text: (row) => (column.values ? showCell(values[row]) : values[row]),
+    };
+  });
+  return dataTable(name, columns, [...Array(packed.length ? unpack(packed[0]).length : 0).keys()], options);
+}

@@ -41,12 +41,14 @@ class Claim:
         names_concept: it claims one, and names the concept of its file, whether or not that was injected. Of the
             control, which has no concept of its own, see `names`.
         names_injected: it claims one, and names what was injected.
+        affirms: the verdict's field claims_detection, also of what is incoherent or refused: what a calibration is of.
     """
 
     outcome: Outcome
     claims: bool = False
     names_concept: bool = False
     names_injected: bool = False
+    affirms: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,16 @@ def claim_of(record: TrialRecord, verdict: Verdict | None, accepted: Accepted) -
     """
     if verdict is None:
         return Claim("unjudged")
+    affirms = bool(verdict["claims_detection"])
     if not verdict["coherent"]:
-        return Claim("incoherent")
+        return Claim("incoherent", affirms=affirms)
     if verdict["refused"]:
-        return Claim("refused")
-    if not verdict["claims_detection"]:
+        return Claim("refused", affirms=affirms)
+    if not affirms:
         return Claim("denied")
     claimed = None if verdict["claimed_concept"] is None else str(verdict["claimed_concept"])
     named = names(claimed, injected_concept(record), accepted)
-    return Claim("detected" if named else "wrong_concept", True, names(claimed, record.concept, accepted), named)
+    return Claim("detected" if named else "wrong_concept", True, names(claimed, record.concept, accepted), named, True)
 
 
 def injected_concept(record: TrialRecord) -> str | None:

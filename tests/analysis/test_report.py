@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from analysis import compare_readers, report_html, top_activating_responses
-from analysis.report_html import as_script_data
 from analysis.report_responses import Quantised
 from interp.errors import InputError
 from interp.files import write_json
+from interp.pages.single_page import as_script_data
 from interp.paths import OWN_READER
 from tests.analysis.reports import (
     IDS,
@@ -332,7 +332,7 @@ def test_the_script_makes_no_markup_of_data_and_asks_for_nothing() -> None:
     code = "".join(path.read_text() for path in report_html.page_files() if path.suffix == ".js")
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|fetch\(|XMLHttpRequest"
     assert re.findall(forbidden, code) == []
-    page = (report_html.PAGE / "page.html.j2").read_text() + (report_html.PAGE / "style.css").read_text()
+    page = "".join(path.read_text() for path in report_html.page_files() if path.suffix != ".js")
     assert re.findall(r"https?://|url\(|@import|<link|\bsrc=", page) == []
     assert set(re.findall(r"https?://[^\"]*", code)) == {"http://www.w3.org/2000/svg"}
 

@@ -1,114 +1,29 @@
 """The report in a real browser: walked through, asked for network, looked at in light and dark, and at full size."""
 
-import csv
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, Locator, sync_playwright
-from playwright.sync_api import Page as Tab
 
 from interp.paths import OWN_READER, REPOSITORY
 from interp.projections import SCORES, read_scores, write_scores
 from tests.analysis.reports import LAYERS, PLANTED, TRAITS, report, write_audit, write_csv, write_entries
 from tests.analysis.synthetic import CLEAN, SETTINGS, Synthetic
+from tests.browsing import CONTRASTS, Open, Scheme
 
 HOSTILE = ["<script>alert(1)</script>", " </script>", "<img src=x onerror=alert(2)>", "'\"`", "=1+1"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 N_ORGANISMS, N_TRAITS, N_PROMPTS, N_TOKENS, N_LAYERS = 56, 17, 275, 300, 6
 MEGABYTES = 30
 SECONDS = 6
 """Twice what a page may take to open: the machine that tests may be busy."""
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Chromium's path; Debian's is installed where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip("needs Chromium: apt-get install chromium (not done here: not root, or no apt-get)")
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-qq", *command], check=True, capture_output=True, timeout=600)
-        found = shutil.which("chromium")
-    assert found
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Opened:
-    """A report in a tab, with all that it said and asked for."""
-
-    tab: Tab
-    path: Path
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def cell(self, author: str, trait: str) -> Locator:
-        return self.tab.locator(f'td[data-author="{author}"][data-trait="{trait}"]')
-
-    def focused(self) -> tuple[str, str]:
-        """Author and trait of the cell that has the focus."""
-        data = self.tab.evaluate("({ ...document.activeElement.dataset })")
-        return str(data["author"]), str(data["trait"])
-
-    def download(self, save: Locator) -> list[list[str]]:
-        """The rows of the CSV that a button saves."""
-        with self.tab.expect_download() as waiting:
-            save.click()
-        assert waiting.value.suggested_filename.endswith(".csv")
-        return list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8"))))
-
-
-Scheme = Literal["light", "dark"]
-Open = Callable[..., Opened]
-
-
-@pytest.fixture
-def opening(browser: Browser) -> Iterator[Open]:
-    """Opens reports; in the end nothing may have been complained of, or asked of the network."""
-    opened: list[Opened] = []
-
-    def open_report(path: Path, scheme: Scheme = "light", address: str = "") -> Opened:
-        context = browser.new_context(color_scheme=scheme, viewport={"width": 1400, "height": 1000})
-        here = Opened(context.new_page(), path)
-        here.tab.on("console", lambda message: here.complaints.append(message.text))
-        here.tab.on("pageerror", lambda error: here.complaints.append(str(error)))
-        here.tab.on("dialog", lambda dialog: here.complaints.append(f"dialog: {dialog.message}"))
-        here.tab.on("request", lambda request: here.requests.append(request.url))
-        here.tab.goto(path.as_uri() + address)
-        here.tab.wait_for_selector("body[data-ready]")
-        opened.append(here)
-        return here
-
-    yield open_report
-    for here in opened:
-        assert here.complaints == []
-        assert [url for url in here.requests if not url.startswith("blob:")] == [here.requests[0]]
-        assert here.requests[0].startswith(here.path.as_uri())
-        here.tab.context.close()
 
 
 @pytest.fixture
@@ -123,7 +38,7 @@ def page_path(synthetic: Synthetic) -> Path:
 
 def test_from_the_heat_map_to_the_tokens_to_a_csv(page_path: Path, opening: Open) -> None:
     here = opening(page_path)
-    here.cell("bob", "pep").click()
+    here.cell(author="bob", trait="pep").click()
     panel = here.tab.locator("#organism")
     assert panel.locator("h3").inner_text() == "bob → pep"
     cards = panel.locator("li.card")
@@ -144,12 +59,12 @@ def test_the_keyboard_is_enough(page_path: Path, opening: Open) -> None:
     here = opening(page_path)
     here.tab.locator("table.heat td[tabindex='0']").focus()
     here.tab.keyboard.press("Home")
-    assert here.focused() == ("ada", TRAITS[0])
+    assert here.focused("author", "trait") == ("ada", TRAITS[0])
     here.tab.keyboard.press("ArrowDown")
-    assert here.focused() == ("bob", TRAITS[0])
+    assert here.focused("author", "trait") == ("bob", TRAITS[0])
     for key in ("ArrowRight", "ArrowLeft", "End", "ArrowRight", "ArrowUp", "ArrowUp"):
         here.tab.keyboard.press(key)
-    assert here.focused() == ("ada", TRAITS[-1])
+    assert here.focused("author", "trait") == ("ada", TRAITS[-1])
     here.tab.keyboard.press("Enter")
     assert here.tab.locator("#organism h3").inner_text() == f"ada → {TRAITS[-1]}"
     assert here.tab.url.endswith(f"#organism=ada&trait={TRAITS[-1]}")
@@ -158,7 +73,7 @@ def test_the_keyboard_is_enough(page_path: Path, opening: Open) -> None:
     here.tab.keyboard.press("ArrowRight")
     assert here.tab.locator(".readout").inner_text().startswith("token 2 of ")
     here.tab.keyboard.press("Escape")
-    assert here.focused() == ("ada", TRAITS[-1])
+    assert here.focused("author", "trait") == ("ada", TRAITS[-1])
 
 
 def test_readers_can_be_switched(synthetic: Synthetic, page_path: Path, opening: Open) -> None:
@@ -204,18 +119,19 @@ def test_statistic_layer_and_mark_fill_the_map(synthetic: Synthetic, opening: Op
     here = opening(report(synthetic))
     marked = here.tab.locator("table.heat td.marked")
     assert marked.evaluate_all("cells => cells.map((cell) => cell.dataset.author)") == ["bob"]
-    assert here.cell("ada", "flattery").inner_text() == "4.30"
+    assert here.cell(author="ada", trait="flattery").inner_text() == "4.30"
     here.tab.get_by_label("Mark where").select_option("top_q")
     assert marked.evaluate_all("cells => cells.map((cell) => cell.dataset.author)") == ["ada"]
     here.tab.get_by_label("Mark where").select_option("shams")
     assert marked.count() == 2
     here.tab.locator("#heat-map").get_by_label("Layer").select_option("2")
-    assert here.cell("ada", "flattery").inner_text() == "4.20"
+    assert here.cell(author="ada", trait="flattery").inner_text() == "4.20"
     shams = here.tab.locator("#table-shams tbody tr")
     assert shams.inner_text().split() == ["sham_1", "0.20", "calm", "0", "of", "3"]
     here.tab.locator("#heat-map").get_by_label("Layer").select_option("mean")
     here.tab.locator("#heat-map").get_by_label("Statistic").select_option("sham_p")
-    assert here.cell("bob", "calm").inner_text() == ".250" and here.cell("ada", "pep").inner_text() == "–"
+    assert here.cell(author="bob", trait="calm").inner_text() == ".250"
+    assert here.cell(author="ada", trait="pep").inner_text() == "–"
     here.tab.get_by_role("searchbox", name="Organisms").fill("planted: pep")
     assert here.tab.locator("table.heat tbody tr").count() == 1
 
@@ -233,27 +149,11 @@ def test_what_is_missing_is_said_on_top(synthetic: Synthetic, opening: Open) -> 
 def test_it_is_legible_in_light_and_dark(page_path: Path, opening: Open, tmp_path: Path, scheme: Scheme) -> None:
     """Text stands out from what is behind it (4.5 to 1) in every cell and token; screenshots are kept."""
     here = opening(page_path, scheme)
-    here.cell("bob", "pep").click()
+    here.cell(author="bob", trait="pep").click()
     found = here.tab.evaluate(CONTRASTS)
     assert len(found) > 20
     assert min(found) >= 4.5
     assert len(here.tab.screenshot(path=tmp_path / f"report-{scheme}.png", full_page=True)) > 20_000
-
-
-CONTRASTS = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const light = (colour) => {
-    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((each) => each / 255)
-      .map((each) => (each <= 0.03928 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  return [...document.querySelectorAll(".tinted")].map((each) => {
-    const style = getComputedStyle(each);
-    const [a, b] = [light(style.color), light(style.backgroundColor)].sort();
-    return (b + 0.05) / (a + 0.05);
-  });
-}"""
 
 
 # --- The embedded default ---------------------------------------------------------------------------------------------

@@ -78,22 +78,14 @@ function recordTable(name, records, options = {}) {
   return dataTable(name, columns, records, options);
 }
 
-// A CSV file as it came: columns of values, or of places in a list of names.
-function packedTable(name, packed, options = {}) {
-  const columns = packed.map((column) => {
-    const values = unpack(column);
-    return {
-      name: column.name,
-      about: explain(column.name) || null,
-      numeric: Boolean(column.values),
-      value: (row) => values[row],
-      text: (row) => (column.values ? showCell(values[row]) : values[row]),
-    };
-  });
-  return dataTable(name, columns, [...Array(packed.length ? unpack(packed[0]).length : 0).keys()], options);
-}
-
 function showCell(value) {
   if (value === null) return "–";
   return (Number.isInteger(value) ? String(value) : Number(value).toPrecision(3)).replace("-", "−");
+}
+
+function show(value, digits = 2) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  const text = Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
