@@ -76,19 +76,10 @@ def write_report(
 def read_entries(folder: Path, authors: Sequence[str], method: str) -> Table:
     """Every entry of the comparison: by layer, and of all layers together where a table of those lies beside."""
     entries = report_numbers.read_entries(folder / "differences.csv", authors)
-    for path in over_layers_files(folder):
-        entries = report_numbers.joined(entries, report_numbers.read_csv(path).of_authors(authors), method)
-    return entries
-
-
-def over_layers_files(folder: Path) -> list[Path]:
-    """The comparison's tables of authors and traits without layers: the first by name, or none."""
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        names = report_numbers.read_csv(path).names
-        if "author" in names and "trait" in names and "layer" not in names:
-            found.append(path)
-    return found[:1]
+    over_layers = folder / "entries.csv"
+    if not over_layers.exists():
+        return entries
+    return report_numbers.joined(entries, report_numbers.read_csv(over_layers).of_authors(authors), method)
 
 
 def responses_shown(
@@ -132,8 +123,7 @@ def page_data(
     folder = experiment.paths.analysis
     files = report_run.analysis_files(experiment)
     compared = set(entries.column("author"))
-    tables = [folder / "compare_readers" / "differences.csv", *over_layers_files(folder / "compare_readers")]
-    entry_files = [str(path.relative_to(folder)) for path in tables]
+    entry_files = [name for name in ("compare_readers/differences.csv", "compare_readers/entries.csv") if name in files]
     return {
         "experiment": experiment.name,
         "authors": [author for author in authors if author in compared],

@@ -36,6 +36,11 @@ function problemBox() {
       listed, problems.length > 8 ? make("li", {}, `and ${problems.length - 8} more: see `, make("a", { href: "#coverage" }, "coverage")) : null));
 }
 
+// An effect that is not detected means something only of a behaviour that showed in the responses at all.
+function verdictOf(row) {
+  return row.detected ? "detected" : row.fired === false ? "did not fire" : "not detected";
+}
+
 function assignmentTable() {
   const rows = DATA.assignments;
   const column = (name, title, numeric) => ({ name, title, numeric, value: (row) => row[name], text: (row) => (numeric ? show(row[name], name.startsWith("rank") ? 0 : 2) : row[name] ?? "–") });
@@ -44,7 +49,7 @@ function assignmentTable() {
     { ...column("trait", "largest entry"), text: (row) => (row.truth ? `${row.trait} ${row.truth === row.trait ? "✓" : "✗"}` : row.trait) },
     column("effect", "effect", true), column("runner_up", "next"), column("runner_up_effect", "effect of the next", true),
     ...["p_max", "q", "sham_p", "random_p"].filter((name) => name in rows[0]).map((name) => ({ ...column(name, label(name), true), text: (row) => showProbability(row[name]) })),
-    ..."detected" in rows[0] ? [{ name: "detected", value: (row) => (row.detected ? "yes" : "no") }] : [],
+    ..."detected" in rows[0] ? [{ name: "verdict", title: "verdict", value: verdictOf }] : [],
     column("truth", "planted"), column("rank_of_truth", "rank of what was planted", true),
   ], rows, { label: "assignments" });
 }

@@ -24,7 +24,7 @@ EMBEDDED = "planted_quirks"
 
 _OF_EMBEDDED: dict[str, Any] = {
     "concepts": ("chicken", "clock", "river", "phone"), "baseline": "planted_baseline", "dtype": "float32",
-    "threads": 1, "layers": (1, 2, 3, 4), "strengths": (0.05, 0.1, 0.2, 0.4), "trials": 10, "control_trials": 50,
+    "threads": 1, "layers": (1, 2, 3, 4), "strengths": (0.5, 1.0, 2.0, 4.0), "trials": 10, "control_trials": 50,
     "sampling": Sampling(max_new_tokens=32, temperature=1.0),
 }  # fmt: skip
 """What differs for it: its words, its precision, its size."""

@@ -180,11 +180,13 @@ def prepare(request: SweepRequest, root: Path, overwrite: bool = False) -> Sweep
     return paths
 
 
-def run_sweep(request: SweepRequest, root: Path, args: argparse.Namespace) -> Path:
-    """Do what is left of a sweep, or of a share of it; its folder."""
+def run_sweep(
+    request: SweepRequest, root: Path, args: argparse.Namespace, names: Sequence[str] | None = None
+) -> Path:
+    """Do what is left of a sweep, or of a share of it (the files `names`, else the shard of `args`); its folder."""
     paths = prepare(request, root, args.overwrite)
     sweep = Sweep(request, root, args.device)
-    names = args.shard.of(list(request.files))
+    names = args.shard.of(list(request.files)) if names is None else names
     how = HowToShare[str](key=lambda name: f"sweep/{name}", affinity=lambda name: (name,), is_done=sweep.is_done)
     pending = [name for name in names if not sweep.is_done(name)]
     log.info("sweep: %d of %d files pending", len(pending), len(names))
