@@ -102,6 +102,7 @@ def build_setup(args: argparse.Namespace, folder: Path) -> Setup:
     source = args.model or str(_random_model(folder))
     request = SweepRequest(
         experiment_id="benchmark", model=source, dtype=args.dtype, concepts=CONCEPTS, strengths=STRENGTHS,
+        prompt_version=args.prompt_version,
         sampling=Sampling(max_new_tokens=args.tokens, temperature=1.0),
     )  # fmt: skip
     model = load_language_model(request.spec, pick_device(args.device))
@@ -155,6 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", type=cli.positive, default=32, help="of a reply (default: 32)")
     parser.add_argument("--repeats", type=cli.positive, default=3, help="turns (default: 3)")
     parser.add_argument("--alone", type=cli.positive, default=8, help="trials run one at a time (default: 8)")
+    parser.add_argument("--prompt-version", default="v1", help="default: v1, the shortest")
     parser.add_argument("--model", help="a hub id or folder (default: a random one)")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--device", help="cuda, cpu (default: cuda where there is one)")

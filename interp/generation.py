@@ -7,12 +7,14 @@ Any interventions hold during prefill and every decode step.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.errors import InputError
 from interp.interventions import Intervention, Session, intervene
 from interp.models import LanguageModel
 from interp.records import Sampling
@@ -45,17 +47,50 @@ def generate(
     sampling: Sampling,
     keys: Sequence[str],
     interventions: Sequence[Intervention] = (),
+    shared_prefix: int = 0,
 ) -> list[Completion]:
     """Answer a batch of prompts (token ids), row by row as if each were alone (up to floating-point rounding).
 
     Args:
         keys: one name per row that its random stream belongs to; not used at temperature 0.
         interventions: with per-row settings in the order of `prompts`.
+        shared_prefix: so many first tokens are the same in all prompts, which are of one length, and no intervention
+            touches them: they are run once, not once a row.
     """
     batch = pad_left(prompts, _padding_id(model), model.device)
+    start = Start(shared_cache(model, prompts, shared_prefix), shared_prefix)
     with intervene(model.network, *interventions) as session:
-        tokens = _decode(model, batch, _Sampler(sampling, keys, model.device), session)
+        tokens = _decode(model, batch, _Sampler(sampling, keys, model.device), session, start)
     return [_cut(row, model.stop_ids) for row in tokens.tolist()]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where decoding begins: keys and values of each row's first `length` tokens, and how many those are."""
+
+    cache: Any
+    length: int
+
+
+@torch.inference_mode()
+def shared_cache(model: LanguageModel, prompts: Sequence[Sequence[int]], length: int) -> Any:
+    """Keys and values of the first `length` tokens that all prompts share, computed once, a copy for each row.
+
+    Raises:
+        InputError: the prompts do not share them, have nothing after them, or are not of one length.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.network.config)
+    if not length:
+        return cache
+    first = tuple(prompts[0][:length])
+    shapes = {(tuple(each[:length]), len(each)) for each in prompts}
+    if len(shapes) > 1 or len(prompts[0]) <= length:
+        raise InputError(f"prompts of one length that share their first {length} tokens, and go on, were promised")
+    model.backbone(input_ids=torch.tensor([first], device=model.device), past_key_values=cache, use_cache=True)
+    cache.batch_repeat_interleave(len(prompts))
+    return cache
 
 
 def pad_left(prompts: Sequence[Sequence[int]], padding: int, device: torch.device | str) -> PaddedBatch:
@@ -107,18 +142,16 @@ def _filtered_probabilities(logits: Float[Tensor, "batch vocab"], sampling: Samp
 
 
 def _decode(
-    model: LanguageModel, batch: PaddedBatch, sampler: _Sampler, session: Session
+    model: LanguageModel, batch: PaddedBatch, sampler: _Sampler, session: Session, start: Start
 ) -> Int[Tensor, "batch max_new"]:
     """The decode loop. Rows that have stopped leave the batch; unused places hold -1."""
-    from transformers import DynamicCache
-
     n_rows, limit = len(batch.ids), sampler.sampling.max_new_tokens
     produced = torch.full((n_rows, limit), -1, device=model.device)
     stops = torch.tensor(model.stop_ids, device=model.device)
     rows = torch.arange(n_rows, device=model.device)
     live = torch.ones(n_rows, dtype=torch.bool, device=model.device)
-    cache = DynamicCache(config=model.network.config)
-    ids, mask, positions = batch.ids, batch.mask, batch.positions
+    ids, positions = batch.ids[:, start.length :], batch.positions[:, start.length :]
+    cache, mask = start.cache, batch.mask
     for step in range(limit):
         logits = model.network(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,

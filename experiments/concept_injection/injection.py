@@ -9,7 +9,7 @@ from experiments.concept_injection.concept_vectors import ConceptVectors
 from experiments.concept_injection.prompts import RenderedPrompt
 from experiments.concept_injection.request import Style, SweepRequest
 from experiments.concept_injection.trials import Push, Trial
-from interp.generation import generate
+from interp.generation import generate, shared_cache
 from interp.interventions import EVERYWHERE, Positions, Steer, intervene
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ def positions_of(prompt: RenderedPrompt, style: Style) -> Positions:
     """Where a style injects. `generation` begins at the prompt's last token, which says the first of the reply."""
     starts = {"all": EVERYWHERE, "generation": Positions(len(prompt.ids) - 1), "span": Positions(prompt.span_start)}
     return starts[style]
+
+
+def untouched(prompt: RenderedPrompt, style: Style) -> int:
+    """How many first tokens of the prompt a style leaves alone: these need running once for a whole batch."""
+    return {"all": 0, "generation": len(prompt.ids) - 1, "span": prompt.span_start}[style]
 
 
 def steers(
@@ -41,7 +46,8 @@ def respond(
     positions = positions_of(prompt, request.inject_style)
     interventions = steers([trial.push for trial in trials], vectors, request, positions)
     keys = [f"{trial.push.concept or ''}/{trial.id}" for trial in trials]
-    completions = generate(model, [prompt.ids] * len(trials), request.sampling, keys, interventions)
+    shared = untouched(prompt, request.inject_style)
+    completions = generate(model, [prompt.ids] * len(trials), request.sampling, keys, interventions, shared)
     return [str(model.tokenizer.decode(each.ids, skip_special_tokens=True)) for each in completions]
 
 
@@ -52,13 +58,17 @@ def yes_over_no(
 ) -> list[float]:
     """log P(yes) − log P(no) as the first token of the reply, under each push, in nats (arXiv 2602.20031)."""
     found: list[float] = []
+    shared = untouched(prompt, request.inject_style)
     for start in range(0, len(pushes), request.batch_size):
         rows = pushes[start : start + request.batch_size]
-        ids = torch.tensor([prompt.ids] * len(rows), device=model.device)
-        positions = torch.arange(len(prompt.ids), device=model.device).expand_as(ids)
+        cache = shared_cache(model, [prompt.ids] * len(rows), shared)
+        ids = torch.tensor([prompt.ids[shared:]] * len(rows), device=model.device)
+        positions = torch.arange(shared, len(prompt.ids), device=model.device).expand_as(ids)
         interventions = steers(rows, vectors, request, positions_of(prompt, request.inject_style))
         with intervene(model.network, *interventions):
-            logits = model.network(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=1).logits
+            logits = model.network(
+                input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).logits
         scores = logits[:, -1].double()
         odds = scores[:, list(yes)].logsumexp(dim=-1) - scores[:, list(no)].logsumexp(dim=-1)
         found += odds.tolist()

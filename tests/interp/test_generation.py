@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from interp.errors import InputError
 from interp.generation import Completion, generate, pad_left
+from interp.interventions import Positions, Steer
 from interp.models import LanguageModel
 from interp.records import Sampling
 from tests import oracles
@@ -147,3 +149,32 @@ def test_pad_left_is_a_loop() -> None:
     assert batch.ids.tolist() == [[9, 9, 5], [6, 7, 8]]
     assert batch.mask.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert batch.positions.tolist() == [[0, 0, 0], [0, 1, 2]]
+
+
+PREFIX = random_ids([18], seed=5)[0]
+FORKED = [PREFIX + tail for tail in random_ids([7] * 5, seed=6)]
+"""Prompts of one length that share more than a sliding window."""
+
+
+def test_a_shared_prefix_changes_nothing(stopping_model: LanguageModel) -> None:
+    """Also where rows leave the batch, and where the tokens after it are steered, each row in its own way."""
+    vectors = torch.randn(5, stopping_model.d_model, generator=torch.Generator().manual_seed(0)) * 3
+    steer = Steer(1, vectors, [0.0, 1.0, 2.0, 3.0, 4.0], Positions(20))
+    assert len(PREFIX) > SLIDING_WINDOW
+    for sampling, interventions in ((GREEDY, []), (DRAWN, [steer])):
+        plain = generate(stopping_model, FORKED, sampling, KEYS[:5], interventions)
+        for length in (1, 9, 18):
+            assert generate(stopping_model, FORKED, sampling, KEYS[:5], interventions, length) == plain
+        alone = [
+            generate(stopping_model, [prompt], sampling, [key], [], 18)
+            for prompt, key in zip(FORKED, KEYS, strict=False)
+        ]
+        assert interventions or [each[0] for each in alone] == plain
+
+
+@pytest.mark.parametrize(
+    ("prompts", "length"), [([[1, 2, 3], [1, 9, 3]], 2), ([[1, 2, 3], [1, 2]], 1), ([[1, 2], [1, 2]], 2)]
+)
+def test_a_prefix_that_is_not_shared_is_refused(llama: LanguageModel, prompts: list[list[int]], length: int) -> None:
+    with pytest.raises(InputError, match="share their first"):
+        generate(llama, prompts, GREEDY, KEYS[:2], shared_prefix=length)
