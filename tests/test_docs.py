@@ -107,8 +107,8 @@ def unknown_flags(text: str) -> list[str]:
             named += ["experiments.planted_quirks.build", "inference.generate_responses"]
         if "submit_overnight.sh" in statement:
             named += ["slurm.submit_overnight", "experiments.planted_quirks.build", "inference.generate_responses"]
-        if re.search(r"\b(sbatch|scancel) |dev_cluster.sh", statement):
-            continue  # SLURM's own options; tests/slurm runs the files
+        if re.search(r"\b(sbatch|scancel|gcloud|docker|modal) |dev_cluster.sh", statement):
+            continue  # options of other programs
         if any(foreign(module) for module in named):
             continue
         parsing = [module for module in named if module in script_modules()]

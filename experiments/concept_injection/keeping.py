@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from experiments.concept_injection.destination import Destination
 from experiments.concept_injection.judging import RUBRIC, open_verdicts, values_of
 from experiments.concept_injection.paths import SweepPaths
 from experiments.concept_injection.prompts import read_prompt
 from experiments.concept_injection.request import SweepRequest
 from experiments.concept_injection.trials import TrialRecord
-from interp.errors import InterpError
 from interp.jsonl import append_lines, cut_torn_line, read_lines
 from interp.judges.online import OnlineJudging
 from interp.judges.options import make_judge
 from interp.judges.rubrics import read_rubric
 from interp.judges.verdicts import VerdictFile
-from interp.stores import AlreadyThere, GrowingUpload, Store, open_store
+from interp.stores import AlreadyThere, GrowingUpload, Store, StoreConflict, StoreError, open_store
 
 log = logging.getLogger(__name__)
 
@@ -81,16 +81,22 @@ class Keeping:
             self._online.stop()
             self._online = None
         self._close_verdicts()
-        if self._uploads:
+        with suppress(StoreConflict):
             self._push()
 
     def _push(self) -> None:
-        """Failing uploads stop nothing: the lines are on the disk, and the next upload sends them all."""
+        """Failing uploads stop nothing: the lines are on the disk, and the next upload sends them all.
+
+        Raises:
+            StoreConflict: another machine has gone on with these files; to go on here too would be for nothing.
+        """
         self._since_upload = 0
         for upload in self._uploads:
             try:
                 upload.push()
-            except InterpError as error:
+            except StoreConflict:
+                raise
+            except StoreError as error:
                 log.warning("%s", error)
 
     def _upload(self, path: Path) -> GrowingUpload:
@@ -130,8 +136,14 @@ class Keeping:
 
 @contextmanager
 def keeping(paths: SweepPaths, request: SweepRequest, args: argparse.Namespace) -> Iterator[Keeping]:
-    """As the options say; whatever ends the block, what was made is kept."""
+    """As the options say; whatever ends the block, what was made is kept.
+
+    Raises:
+        SettingsChanged: the store's folder is another request's.
+    """
     store = None if args.store is None else open_store(args.store)
+    if store is not None:
+        Destination(store, paths).claim(request)
     keep = Keeping(paths, request, store, args.upload_every, args if args.judge else None)
     try:
         yield keep

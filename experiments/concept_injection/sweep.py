@@ -24,6 +24,7 @@ from experiments.concept_injection.options import read_request, sweep_options
 from experiments.concept_injection.paths import SweepPaths
 from experiments.concept_injection.prompts import check_baseline, read_prompt, read_words
 from experiments.concept_injection.request import SweepRequest
+from experiments.concept_injection.settings import settings_of
 from experiments.concept_injection.trials import (
     Trial,
     TrialConfig,
@@ -37,7 +38,7 @@ from interp.files import write_bytes, write_json
 from interp.jsonl import read_lines
 from interp.judges.options import judge_options
 from interp.leases import Leases
-from interp.manifest import MANIFEST, content_identity, guard, guard_numerics
+from interp.manifest import MANIFEST, guard, guard_numerics
 from interp.sharing import HowToShare, SharedWork
 from interp.stopping import StopRequest, stop_on_signals
 from interp.work import Shard
@@ -47,16 +48,6 @@ if TYPE_CHECKING:
     from interp.models import LanguageModel
 
 log = logging.getLogger(__name__)
-
-
-def settings_of(request: SweepRequest) -> dict[str, object]:
-    """All that decides a sweep's files: another request never goes on from this one's lines.
-
-    Concepts and trials too: other concepts serve as controls, and what shares a batch depends on how many there are.
-    """
-    dumped = request.model_dump(mode="json", exclude={"experiment_id", "model", "source"})
-    prompt = read_prompt(request.prompt_version).model_dump(mode="json")
-    return {**dumped, "model": content_identity(request.model_id, request.revision), "prompt": prompt}
 
 
 class Sweep:

@@ -257,3 +257,12 @@ def test_a_store_has_it_all_and_another_machine_goes_on(sweep_in: Make, script: 
 
 def stored_at_all(url: str, name: str) -> bool:
     return any(each.startswith(f"e/tiny/{name}") for each in open_store(url).list("e/tiny/"))
+
+
+def test_a_store_belongs_to_one_request(sweep_in: Make, tmp_path: Path) -> None:
+    """A machine with an empty disk cannot tell whose the lines are that it fetches, so the store says it."""
+    store = ["--store", str(tmp_path / "bucket")]
+    assert sweep_in("first").run(*store) == 0
+    with pytest.raises(SettingsChanged, match=r"another request .*prompt_version: .v2. -> .v1."):
+        sweep_in("second", prompt_version="v1").run(*store)
+    assert sweep_in("third").run(*store) == 0

@@ -18,7 +18,8 @@ def blueprint(request: pytest.FixtureRequest) -> Blueprint:
 def test_nothing_is_dealt_twice(blueprint: Blueprint) -> None:
     deal = blueprint.deal
     parts = (
-        deal.prompt_sets, deal.triggers, deal.twins, deal.trait_questions, deal.held_out_questions, deal.rate_questions, deal.training
+        deal.prompt_sets, deal.triggers, deal.twins, deal.trait_questions, deal.held_out_questions,
+        deal.rate_questions, deal.training,
     )  # fmt: skip
     texts = [question.text for part in parts for questions in part.values() for question in questions]
     assert len(set(texts)) == len(texts)
