@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from experiments.concept_injection.machines import GPUS, PRICES, SIZES, cost_table, count_trials, gpu_of
+from experiments.concept_injection.machines import GPUS, PRICES, SIZES, Provider, cost_table, count_trials, gpu_of
 from experiments.concept_injection.request import GRIDS, MODELS, SweepRequest
 from interp.errors import InputError
 from interp.files import read_json
+from interp.paths import REPOSITORY
 
 
 def request_of(model: str = "7b", **changes: object) -> SweepRequest:
@@ -77,3 +79,11 @@ def test_both_providers_have_a_price_of_every_gpu() -> None:
     for provider, prices in read_json(PRICES)["usd_per_gpu_hour"].items():
         assert provider in ("modal", "google_batch") and set(prices) == set(GPUS)
         assert all(0 < each["low"] <= each["high"] for each in prices.values())
+
+
+@pytest.mark.parametrize("model", SIZES)
+def test_the_readme_quotes_the_table(model: str) -> None:
+    tables = [cost_table(SweepRequest(experiment_id="e", model=model), provider) for provider in get_args(Provider)]
+    ranges = [tables[0].gpu_hours, *(table.usd for table in tables)]
+    cells = " | ".join(each.text("").strip() for each in ranges if each is not None)
+    assert f"| {model} | {tables[0].gpu.name} | {cells} |" in (REPOSITORY / "README.md").read_text()
