@@ -45,6 +45,9 @@ METHOD_NAMES = ("mean_difference", "logistic_probe")
 """What is extracted unless other methods are asked for."""
 ALL_METHOD_NAMES = (*METHOD_NAMES, "pca_of_differences", "whitened_mean_difference")
 
+NULL_DIRECTIONS = "within classes, 16"
+"""How `interp.vectors.draw_null_directions` makes those that are kept with a vector; part of its identity."""
+
 
 @dataclass(frozen=True)
 class ExtractOptions:
@@ -72,7 +75,7 @@ def identity(experiment: Experiment, trait: Trait, options: ExtractOptions) -> s
             "batch_size": config.batch_size,
             "capture_tokens": config.capture_tokens,
             "template": template_settings(),
-            "null_directions": "within classes, 16",
+            "null_directions": NULL_DIRECTIONS,
             **other_positions,
         }
     )

@@ -110,7 +110,7 @@ def test_every_method_is_fitted_and_its_separation_is_that_of_its_scores(fresh: 
 
 
 def test_vectors_of_before_stay_valid(audited: Audit) -> None:
-    """What determines default vectors: neither positions nor sentences are in it, or they would be made again."""
+    """What determines default vectors: no positions, sentences or marker are in it, or they would be made again."""
     experiment = Experiment(audited.name, audited.root)
     trait = experiment.trait(TRAIT)
     config = experiment.config
@@ -124,6 +124,7 @@ def test_vectors_of_before_stay_valid(audited: Audit) -> None:
             "batch_size": config.batch_size,
             "capture_tokens": config.capture_tokens,
             "template": template_settings(),
+            "null_directions": "within classes, 16",
         }
     )
     default = ExtractOptions(METHOD_NAMES, "same-text", ReadPositions(first_tokens=3))

@@ -55,7 +55,7 @@ def test_an_unknown_key_lists_the_known_ones() -> None:
 
 def test_an_unknown_key_deep_inside_lists_those_of_its_place() -> None:
     found = problem(PromptSet, {"name": "n", "prompts": [{"id": "a", "text": "t"}, {"id": "b", "txt": "t"}]})
-    assert found == "unknown key 'prompts.1.txt'; known here: id, note, text, turns"
+    assert found == "unknown key 'prompts.1.txt'; known here: id, note, text, trait, turns, twin"
     variant = {"model": "m", "role": "reader", "quantization": {"weights": "nf4", "bits": 4}}
     config = {"clean_reader": "a", "layers": [1], "prompt_sets": ["p"], "model_variants": {"a": variant}}
     assert problem(ExperimentConfig, config) == (
