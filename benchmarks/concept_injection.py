@@ -22,6 +22,7 @@ from statistics import median
 import torch
 
 from benchmarks.machine import this_machine
+from benchmarks.pages import counts, page_option, publish
 from benchmarks.tables import machine_lines, table
 from experiments.concept_injection.concept_vectors import ConceptVectors, make_vectors
 from experiments.concept_injection.injection import respond
@@ -30,7 +31,6 @@ from experiments.concept_injection.request import SweepRequest
 from experiments.concept_injection.trials import Push, Trial
 from interp import cli
 from interp.errors import InterpError
-from interp.files import write_text
 from interp.models import LanguageModel, load_language_model, pick_device, set_threads
 from interp.records import Sampling
 
@@ -151,8 +151,10 @@ def _gpu(device: str | None) -> str | None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=_counts, default=[32, 64, 256], help="batch sizes (default: 32,64,256)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[page_option()]
+    )
+    parser.add_argument("--rows", type=counts, default=[32, 64, 256], help="batch sizes (default: 32,64,256)")
     parser.add_argument("--tokens", type=cli.positive, default=32, help="of a reply (default: 32)")
     parser.add_argument("--repeats", type=cli.positive, default=3, help="turns (default: 3)")
     parser.add_argument("--alone", type=cli.positive, default=8, help="trials run one at a time (default: 8)")
@@ -161,20 +163,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--device", help="cuda, cpu (default: cuda where there is one)")
     parser.add_argument("--threads", type=cli.positive, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page there too (default: print only)")
     return parser
-
-
-def _counts(text: str) -> list[int]:
-    return [cli.positive(name) for name in cli.names(text)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     page = measure(args)
-    if args.out is not None:
-        write_text(args.out, page)
-    print(page)
+    publish(page, args.out)
     return 0
 
 

@@ -28,10 +28,11 @@ from typing import Any
 
 from benchmarks.fresh_process import resident_bytes
 from benchmarks.machine import this_machine
+from benchmarks.pages import page_option, publish
 from benchmarks.stopwatch import Cost, now
 from benchmarks.tables import machine_lines, table
 from interp import cli
-from interp.files import human_bytes, write_text
+from interp.files import human_bytes
 from interp.judges.dialect import Dialect
 from interp.judges.judging import Item, Plan, judge_all, plan_judging
 from interp.judges.limits import Limits
@@ -278,23 +279,22 @@ def measure(args: argparse.Namespace) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[page_option()]
+    )
     number = cli.positive
     parser.add_argument("--calls", type=number, default=4000, help="of each side, each time (default: 4000)")
     parser.add_argument("--in-flight", type=number, default=256, help="calls at one time (default: 256)")
     parser.add_argument("--repeats", type=number, default=3, help="times that each side has its turn (default: 3)")
     parser.add_argument("--items", type=number, default=500_000, help="of the long list (default: 500000)")
     parser.add_argument("--planned", type=number, default=473_088, help="items to plan (default: 473088)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page there too (default: print only)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     page = measure(args)
-    if args.out is not None:
-        write_text(args.out, page)
-    print(page)
+    publish(page, args.out)
     return 0
 
 

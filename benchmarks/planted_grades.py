@@ -26,12 +26,12 @@ from analysis.detection import ALPHA, MIN_Z, Entries, find_entries, is_detected
 from analysis.grading import Grade, assign, grade
 from analysis.readings import read_paired
 from benchmarks.machine import this_machine
+from benchmarks.pages import page_option, publish
 from benchmarks.tables import machine_lines, table
 from experiments.planted_quirks.recipe import make_recipe
 from interp import cli
 from interp.config import Experiment
 from interp.errors import InputError
-from interp.files import write_text
 from interp.paths import REPOSITORY
 from interp.stats import Interval, bootstrap_counts, wilson
 
@@ -151,12 +151,13 @@ def _clustered(values: NDArray[np.floating]) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[page_option()]
+    )
     parser.add_argument("--root", type=Path, required=True, help="where the worlds are built; about 1 GB each")
     parser.add_argument("--seeds", type=cli.names, default=[*"01234"], metavar="A,B", help="default: 0,1,2,3,4")
     parser.add_argument("--preset", default="default", help="of the worlds (default: default; tiny: for a test)")
     parser.add_argument("--no-shams", action="store_true", help="leave the world of twenty shams out")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page there too (default: print only)")
     return parser
 
 
@@ -171,9 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         audit(args.root, "--preset", "shams")
         sections.append(shams_section(read_world(args.root, make_recipe("shams", 0).folder_name)))
     page = "\n\n".join(["# Grades where the answers are known", machine_lines(this_machine(1, None)), *sections]) + "\n"
-    if args.out is not None:
-        write_text(args.out, page)
-    print(page)
+    publish(page, args.out)
     return 0
 
 

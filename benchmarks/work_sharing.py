@@ -16,9 +16,9 @@ import os
 import signal
 from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
 
 from benchmarks.machine import this_machine
+from benchmarks.pages import counts, page_option, publish
 from benchmarks.sharing_sides import (
     GROUPS,
     Attempts,
@@ -30,7 +30,6 @@ from benchmarks.sharing_sides import (
 )
 from benchmarks.tables import machine_lines, table
 from interp import cli
-from interp.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -132,30 +131,25 @@ def measure(args: argparse.Namespace) -> str:
     return "\n\n".join(["# Sharing a work list beside static shards", loads, disk, *sections]) + "\n"
 
 
-def _counts(text: str) -> list[int]:
-    return [cli.positive(name) for name in cli.names(text)]
-
-
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[page_option()]
+    )
     number, seconds = cli.positive, cli.seconds_argument
     parser.add_argument("--units", type=number, default=15_400, help="length of the work list (default: 15400)")
     parser.add_argument("--baseline-units", type=number, help="units of the static shards (default: as --units)")
     parser.add_argument("--unit-seconds", type=seconds, default=0.02, help="a unit sleeps so long (default: 0.02)")
-    parser.add_argument("--workers", type=_counts, default=[1, 2, 4], help="numbers of workers (default: 1,2,4)")
+    parser.add_argument("--workers", type=counts, default=[1, 2, 4], help="numbers of workers (default: 1,2,4)")
     parser.add_argument("--processes", type=number, default=64, help="that claim at one time (default: 64)")
     parser.add_argument("--seconds", type=seconds, default=5.0, help="of claiming, for each row (default: 5)")
     parser.add_argument("--lease-seconds", type=seconds, default=3.0, help="of the silent worker (default: 3)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page there too (default: print only)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     page = measure(args)
-    if args.out is not None:
-        write_text(args.out, page)
-    print(page)
+    publish(page, args.out)
     return 0
 
 
