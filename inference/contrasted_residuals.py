@@ -1,5 +1,6 @@
 """What the clean reader's residuals are with a trait and without it: its answers under two system prompts, read."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from interp.capture import Reading
     from interp.models import LanguageModel
+
+log = logging.getLogger(__name__)
 
 Where = Literal["response-mean", "first-k", "last-prompt"]
 
@@ -59,17 +62,43 @@ def contrast_residuals(
     experiment: Experiment, trait: Trait, questions: Sequence[str], contrast: Contrast, positions: ReadPositions,
     model: "LanguageModel",
 ) -> Contrasted:
-    """Answer the questions under both kinds of system prompt and read what was written."""
+    """Answer the questions under both kinds of system prompt and read what was written.
+
+    Questions that got an empty answer are left out.
+
+    Raises:
+        InputError: those are more than half.
+    """
     positive, negative = system_prompts(trait, questions)
     prompts = chat_prompts(model, positive, questions)
     other_prompts = chat_prompts(model, negative, questions)
-    replies = answer(experiment, model, prompts, positions.needed_tokens)
+    replies = reply(experiment, model, prompts, positions.needed_tokens)
     same = contrast == "same-text"
-    other_replies = replies if same else answer(experiment, model, other_prompts, positions.needed_tokens)
-    return Contrasted(
-        positive=_mean_residuals(experiment, model, prompts, replies, positions),
-        negative=_mean_residuals(experiment, model, other_prompts, other_replies, positions),
-    )
+    other_replies = replies if same else reply(experiment, model, other_prompts, positions.needed_tokens)
+    kept = list(range(len(questions)))
+    if positions.needed_tokens != 0:
+        kept = answered(trait.name, replies, other_replies)
+
+    def read(prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> "Tensor":
+        chosen = [prompts[index] for index in kept], [replies[index] for index in kept]
+        return _mean_residuals(experiment, model, *chosen, positions)
+
+    return Contrasted(positive=read(prompts, replies), negative=read(other_prompts, other_replies))
+
+
+def answered(trait: str, replies: Sequence[Sequence[int]], other_replies: Sequence[Sequence[int]]) -> list[int]:
+    """The questions that got words on both sides, by number.
+
+    Raises:
+        InputError: they are fewer than half.
+    """
+    kept = [index for index, both in enumerate(zip(replies, other_replies, strict=True)) if all(both)]
+    n_empty = len(replies) - len(kept)
+    if 2 * len(kept) < len(replies):
+        raise InputError(f"{trait}: {n_empty} of {len(replies)} questions got an empty answer: rephrase them")
+    if n_empty:
+        log.warning("%s: %d of %d questions got an empty answer and are left out", trait, n_empty, len(replies))
+    return kept
 
 
 def system_prompts(trait: Trait, questions: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -94,11 +123,22 @@ def chat_prompts(
 def answer(
     experiment: Experiment, model: "LanguageModel", prompts: Sequence[Sequence[int]], at_most: int | None = None
 ) -> list[tuple[int, ...]]:
-    """The reply to each prompt, at most so many tokens of it (0: nothing is generated).
+    """`reply`, where every one is needed.
 
     Raises:
         InputError: a reply is empty.
     """
+    replies = reply(experiment, model, prompts, at_most)
+    empty = [index for index, each in enumerate(replies) if not each]
+    if empty and at_most != 0:
+        raise InputError(f"{len(empty)} questions got an empty answer (the first is number {empty[0]}): rephrase them")
+    return replies
+
+
+def reply(
+    experiment: Experiment, model: "LanguageModel", prompts: Sequence[Sequence[int]], at_most: int | None = None
+) -> list[tuple[int, ...]]:
+    """The reply to each prompt, at most so many tokens of it (0: nothing is generated)."""
     from interp.generation import generate
 
     if at_most == 0:
@@ -111,9 +151,6 @@ def answer(
         batch = prompts[start : start + experiment.config.batch_size]
         keys = [f"extract/{start + row}" for row in range(len(batch))]
         replies += [completion.ids for completion in generate(model, batch, sampling, keys)]
-    empty = [index for index, reply in enumerate(replies) if not reply]
-    if empty:
-        raise InputError(f"{len(empty)} questions got an empty answer (the first is number {empty[0]}): rephrase them")
     return replies
 
 

@@ -122,7 +122,7 @@ def fit_vectors(
         directions = torch.stack(
             [METHODS[method](fitted.positive[:, layer], fitted.negative[:, layer]) for layer in layers]
         )
-        provenance = _provenance(experiment, trait, options, method, Fitted(directions, held_out))
+        provenance = _provenance(experiment, trait, options, method, Fitted(directions, len(fitted.positive), held_out))
         positive_mean, negative_mean = fitted.positive.mean(dim=0), fitted.negative.mean(dim=0)
         save_vector(experiment.paths.vectors, TraitVector(directions, positive_mean, negative_mean, provenance, null))
         separation = " ".join(f"{value:.2f}" for value in provenance.held_out_auroc)
@@ -131,9 +131,10 @@ def fit_vectors(
 
 @dataclass(frozen=True)
 class Fitted:
-    """Directions `[layers, d_model]`, and what they are tried on."""
+    """Directions `[layers, d_model]`, the number of pairs that they were fitted to, and what they are tried on."""
 
     directions: "Tensor"
+    n_pairs: int
     held_out: Contrasted
 
     def held_out_scores(self) -> "tuple[Tensor, Tensor]":
@@ -167,8 +168,8 @@ def _provenance(
         identity=identity(experiment, trait, options),
         layers=config.layers,
         norms=tuple(float(norm) for norm in fitted.directions.norm(dim=-1)),
-        n_pairs=len(trait.questions),
-        n_held_out=len(trait.held_out_questions),
+        n_pairs=fitted.n_pairs,
+        n_held_out=len(fitted.held_out.positive),
         held_out_auroc=tuple(auroc(*pair) for pair in zip(positive.numpy(), negative.numpy(), strict=True)),
         held_out_positive=tuple(map(tuple, positive.tolist())),
         held_out_negative=tuple(map(tuple, negative.tolist())),

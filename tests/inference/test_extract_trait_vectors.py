@@ -1,6 +1,7 @@
 """Vectors of every method and position: what plain transformers says, and nothing made again for no reason."""
 
 import json
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from inference.contrasted_residuals import ReadPositions
+from inference import contrasted_residuals
+from inference.contrasted_residuals import ReadPositions, answered, contrast_residuals
+from inference.devices import load_clean_reader
 from inference.extract_trait_vectors import ALL_METHOD_NAMES, METHOD_NAMES, ExtractOptions, identity
 from inference.units import model_settings
 from interp.chat import template_settings
@@ -145,3 +148,34 @@ def test_sentences_may_be_added_later_and_questions_may_not(done: Audit, monkeyp
     path.write_text(json.dumps(trait))
     with pytest.raises(SettingsChanged, match="use --overwrite"):
         done.run("extract", "--skip-existing")
+
+
+def test_questions_without_an_answer_are_left_out(
+    done: Audit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of them empty: the others' pairs are what they were, and the vector says how many it was fitted to."""
+    experiment = Experiment(done.name, done.root)
+    trait, model = experiment.trait(TRAIT), load_clean_reader(experiment, "cpu", None)
+    whole = contrast_residuals(experiment, trait, trait.questions, "same-text", ReadPositions(), model)
+    real = contrasted_residuals.reply
+
+    def reply(*arguments: Any) -> list[tuple[int, ...]]:
+        return [() if row == 1 else each for row, each in enumerate(real(*arguments))]
+
+    monkeypatch.setattr(contrasted_residuals, "reply", reply)
+    with caplog.at_level(logging.WARNING):
+        left = contrast_residuals(experiment, trait, trait.questions, "same-text", ReadPositions(), model)
+    n = len(trait.questions)
+    assert f"{TRAIT}: 1 of {n} questions got an empty answer and are left out" in caplog.text
+    others = [row for row in range(n) if row != 1]
+    torch.testing.assert_close(left.positive, whole.positive[others], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(left.negative, whole.negative[others], rtol=1e-4, atol=1e-4)
+    done.run("extract", "--overwrite", "--traits", TRAIT)
+    made = extracted(done, "mean_difference").provenance
+    assert (made.n_pairs, made.n_held_out) == (n - 1, len(trait.held_out_questions) - 1)
+
+
+def test_too_many_empty_answers_are_refused() -> None:
+    assert answered("pep", [(1,), (), (2,)], [(1,), (3,), (2,)]) == [0, 2]
+    with pytest.raises(InputError, match="pep: 2 of 3 questions got an empty answer: rephrase them"):
+        answered("pep", [(1,), (), (2,)], [(1,), (3,), ()])
